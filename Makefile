@@ -1,0 +1,54 @@
+# Each target does its own set-up; a second call reinstalls nothing.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+CORE := 01_data_visualization 02_training 03_summary
+
+.PHONY: help run test notebooks lint lock address .venv
+
+help:
+	@echo "make run        execute the three core notebooks into runs/"
+	@echo "make test       run the tests"
+	@echo "make lint       check style and types"
+	@echo "make notebooks  execute the notebooks in place, on full MNIST"
+	@echo "make lock       choose the newest packages for requirements.lock (needs uv)"
+	@echo "make address REPO=owner/name   write the repo's address where it is needed"
+	@echo "make .venv      the set-up alone"
+
+run: .venv
+	@$(BIN)/mnist-s5 run $(CORE)
+
+test: .venv
+	@$(BIN)/python -m pytest
+
+notebooks: .venv
+	@$(BIN)/python scripts/execute_notebooks.py
+
+lint: .venv
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock:
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --extra test --group build pyproject.toml -o requirements.lock
+
+address:
+	@$(PYTHON) scripts/address.py "$(REPO)"
+
+.venv: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) scripts/check_machine.py
+	@echo "Setting up .venv: this downloads PyTorch and takes a few minutes."
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --allow-existing --python $(PYTHON) .venv && \
+	  uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@$(BIN)/python -c "open('.venv/installed', 'w').close()"

@@ -1,0 +1,6 @@
+"""Runs that tests start, notebooks under nbval among them, go to a folder of their own."""
+
+import os
+import tempfile
+
+os.environ["MNIST_S5_RUNS"] = tempfile.mkdtemp(prefix="mnist_s5-runs-")

@@ -1,0 +1,35 @@
+"""Execute the notebooks in place on full MNIST, and keep nothing in them that differs from machine to machine."""
+
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from mnist_s5 import load_mnist
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Leave of the metadata the language and the tags alone."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+
+
+if __name__ == "__main__":
+    if os.environ.get("MNIST_S5_DATA"):
+        os.environ["MNIST_S5_DATA"] = os.path.abspath(os.environ["MNIST_S5_DATA"])  # kernels start in another folder
+    load_mnist("mnist")  # stops with a sentence where full MNIST is not to be had
+    for path in sorted(FOLDER.glob("[0-9]*.ipynb")):
+        print(path.name, flush=True)
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(notebook, resources={"metadata": {"path": str(FOLDER)}}, kernel_name="python3")
+        client.record_timing, client.coalesce_streams, client.timeout = False, True, None
+        client.execute()
+        clean(notebook)
+        nbformat.write(notebook, path)

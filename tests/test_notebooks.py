@@ -1,0 +1,135 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mnist_s5.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def load(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def test_the_core_notebooks_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS][:3] == ["01_data_visualization", "02_training", "03_summary"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_hygiene(path: Path) -> None:
+    notebook = load(path)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < 1_000_000
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}  # no widget state, no papermill record
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells) <= 45
+    assert all(re.fullmatch(r"[a-z][a-z-]*", cell.id) for cell in notebook.cells)  # ids that somebody chose, and stay
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.id for cell in code if "parameters" in cell.metadata.get("tags", [])] == ["parameters"]
+    for cell in code:
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 15, cell.id
+        assert set(cell.metadata) <= {"tags"}, cell.id
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))  # run once, top to bottom
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_outputs(path: Path) -> None:
+    outputs = [output for cell in load(path).cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 3
+    for output in outputs:
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.text
+        assert not re.search(
+            r"/(home|root|tmp|Users|work)/|<script|\r|0%\|", json.dumps(output.get("text", output.get("data")))
+        )
+        assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+        assert "embedded sample" not in str(output)  # they are of full MNIST
+    for picture in pictures:
+        assert len(picture.data["image/png"]) * 3 / 4 < 100_000
+        assert len(picture.metadata["image/png"]["alt"]) > 30
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_five_cells_are_checked_by_nbval(path: Path) -> None:
+    checked = [cell for cell in load(path).cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert len(checked) >= 5
+    assert all(cell.outputs for cell in checked)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_explained(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "--help-notebook", str(path)], capture_output=True, text=True, check=True
+    )
+    parameters = next(cell for cell in load(path).cells if cell.id == "parameters")
+    declared = re.findall(r"^(\w+): ([\w\[\]]+) = .*  # (.+)$", parameters.source, re.MULTILINE)
+    assert {"source", "run_dir"} <= {name for name, _, _ in declared}
+    assert len(declared) == len(re.findall(r"^\w+:", parameters.source, re.MULTILINE))
+    for name, kind, comment in declared:
+        assert f"{name}: {kind} (default" in done.stdout
+        assert comment in done.stdout
+
+
+def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "01_data_visualization", "02_training", "03_summary", "--out", str(tmp_path)]
+    changes = {
+        "source": "sample",
+        "recipe": "reference",
+        "epochs": "2.5",
+        "batch_size": "200",
+        "seed": "7",
+        "digit": "11",
+    }
+    for name, value in changes.items():
+        words += ["-p", name, value]
+    assert main(words) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (
+        f"{metrics['test_accuracy']:.2f} % of 1,000 test digits (sample, recipe reference)" in capsys.readouterr().out
+    )
+    facts = ("dataset", "recipe", "epochs", "seed", "batch_size", "train_images", "test_images", "device")
+    assert [metrics[fact] for fact in facts[:-1]] == ["sample", "reference", 2.5, 7, 200, 4000, 1000]
+    assert {*facts, "threads", "train_seconds", "test_loss", "history", "versions", "learning_rate"} <= set(metrics)
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 2.5]
+    assert metrics["history"][-1]["test_accuracy"] == metrics["test_accuracy"] > 15
+    assert metrics["history"][-1]["train_loss"] < 2.31
+    assert metrics["data"]["dataset"] == "sample"
+    assert 75 < metrics["data"]["nearest_mean_accuracy"] < 88
+    assert metrics["summary"]["weights"] == "run"  # the checkpoint that 02 had just written
+    assert metrics["summary"]["test_accuracy"] == pytest.approx(metrics["test_accuracy"])
+    assert not metrics["summary"]["seen_in_training"]
+    if "peak_memory_mb" in metrics:
+        assert metrics["peak_memory_mb"] < 2000
+    for name in ("01_data_visualization-twelve", "02_training-curves", "03_summary-confusion", "train_test_plot"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+    executed = load(tmp_path / "02_training.ipynb")
+    assert "embedded sample" in str([cell.get("outputs") for cell in executed.cells])
+    assert "0%|" not in str([cell.get("outputs") for cell in executed.cells])  # no broken bar
+
+
+@pytest.mark.slow
+def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
+    """nbval in a world with neither MNIST nor a network that has it: proxies that nobody answers, an empty cache."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    world = {key: value for key, value in os.environ.items() if key != "MNIST_S5_DATA"} | nowhere
+    world |= {"MNIST_S5_DATA": str(tmp_path / "data"), "MNIST_S5_RUNS": str(tmp_path / "runs")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "notebooks"],
+        cwd=ROOT, env=world, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]
+    metrics = json.loads(next((tmp_path / "runs").glob("*/metrics.json")).read_text())
+    assert "sample" in (
+        metrics.get("dataset"),
+        metrics.get("data", {}).get("dataset"),
+        metrics.get("summary", {}).get("dataset"),
+    )

@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import mnist_s5 as s5
+
+Draw = Callable[[Image.Image], Image.Image]
+
+
+def large(digit: Image.Image) -> Image.Image:
+    """White ink on black, 280 pixels a side."""
+    return digit.resize((280, 280), Image.Resampling.BICUBIC)
+
+
+def on_white(digit: Image.Image) -> Image.Image:
+    return ImageOps.invert(large(digit))
+
+
+def off_centre(digit: Image.Image) -> Image.Image:
+    sheet = Image.new("L", (900, 600), 235)
+    sheet.paste(ImageOps.invert(digit.resize((112, 112))).point(lambda v: min(v, 235)), (700, 60))
+    return sheet
+
+
+def dark_on_nothing(digit: Image.Image) -> Image.Image:
+    ink = Image.new("RGBA", (280, 280), (20, 20, 60, 255))
+    ink.putalpha(large(digit))
+    return ink
+
+
+def light_on_nothing(digit: Image.Image) -> Image.Image:
+    ink = Image.new("RGBA", (280, 280), (250, 250, 250, 255))
+    ink.putalpha(large(digit))
+    return ink
+
+
+@pytest.mark.parametrize("draw", [large, on_white, off_centre, dark_on_nothing, light_on_nothing])
+def test_reads_digits_however_they_come(sample: tuple[s5.Digits, s5.Digits], tmp_path: Path, draw: Draw) -> None:
+    model, _ = s5.load_checkpoint()
+    right = 0
+    for index in range(0, 1000, 50):  # two of each class
+        path = tmp_path / f"{index}.png"
+        draw(Image.fromarray(sample[1].data[index].numpy())).save(path)
+        right += s5.predict(model, path)[0] == int(sample[1].targets[index])
+    assert right >= 19
+
+
+def test_a_photograph_is_turned_upright(sample: tuple[s5.Digits, s5.Digits], tmp_path: Path) -> None:
+    model, _ = s5.load_checkpoint()
+    upright = on_white(Image.fromarray(sample[1].data[410].numpy()))  # a 4
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn by 90° clockwise to view"
+    upright.rotate(90).save(tmp_path / "photo.jpg", exif=exif)
+    assert s5.predict(model, tmp_path / "photo.jpg")[0] == 4
+
+
+def test_prepares_as_mnist_was_prepared(sample: tuple[s5.Digits, s5.Digits], tmp_path: Path) -> None:
+    large(Image.fromarray(sample[1].data[777].numpy())).save(tmp_path / "7.png")
+    prepared = s5.prepare(tmp_path / "7.png").numpy().astype(float)
+    assert prepared.shape == (28, 28)
+    assert prepared.max() > 200
+    rows, columns = np.nonzero(prepared)
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    assert np.average(rows, weights=prepared[rows, columns]) == pytest.approx(13.5, abs=0.6)
+    assert np.average(columns, weights=prepared[rows, columns]) == pytest.approx(13.5, abs=0.6)
+
+
+def test_what_is_no_digit_is_refused_by_name(tmp_path: Path) -> None:
+    Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
+    Image.new("RGBA", (100, 100), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("1", (8000, 8000)).save(tmp_path / "huge.png")
+    (tmp_path / "notes.png").write_text("not a picture")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "huge.png").read_bytes()[:60])
+    for name, why in {
+        "blank.png": "no digit",
+        "clear.png": "no digit",
+        "huge.png": "pixels",
+        "notes.png": "no picture",
+        "cut.png": "pixels|no picture",
+        "none.png": "no file",
+    }.items():
+        with pytest.raises(s5.PictureError, match=why):
+            s5.prepare(tmp_path / name)

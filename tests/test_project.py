@@ -1,0 +1,203 @@
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+import yaml
+from nbclient import NotebookClient
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HOSTS = ("pypi" + ".org", "python" + "hosted", "index-url", "find-links")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def copy_of_the_repo(target: Path) -> Path:
+    """The tracked files (and those that will be), with today's content."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    return target
+
+
+def test_the_lock_holds_the_project_and_names_no_host() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert not any(host in text for host in (*HOSTS, "://"))
+    assert text.count("--hash=sha256:") > 100
+    extras = PROJECT["optional-dependencies"]
+    locked: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE):
+        locked.setdefault(name, []).append(version)
+    for line in PROJECT["dependencies"] + extras["notebook"] + extras["test"]:
+        need = Requirement(line)
+        if need.name != PROJECT["name"]:
+            assert all(need.specifier.contains(Version(version)) for version in locked[need.name]), line
+
+
+def test_conda_environment_is_in_step_with_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge"]
+    python = next(line for line in environment["dependencies"] if str(line).startswith("python"))
+    assert SpecifierSet(python.removeprefix("python")) == SpecifierSet(PROJECT["requires-python"])
+    (line,) = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    match = re.fullmatch(r"-e \.\[([\w,]+)\]", line)
+    assert match
+    assert set(match[1].split(",")) == set(PROJECT["optional-dependencies"])
+
+
+def test_workflows_are_valid() -> None:
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert files
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*checker, *map(str, files)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_machines_that_cannot_hold_the_course_are_refused_in_a_sentence() -> None:
+    refusal = script("check_machine").refusal
+    assert refusal((3, 11), 20e9) is None
+    assert "install Python 3.11 or newer" in refusal((3, 10), 20e9)
+    assert "make room" in refusal((3, 12), 1e9)
+
+
+def test_make_stops_at_an_old_python(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make here")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    (tmp_path / "scripts").mkdir()
+    text = (ROOT / "scripts" / "check_machine.py").read_text().replace("sys.version_info[:2]", "(3, 9)")
+    (tmp_path / "scripts" / "check_machine.py").write_text(text)
+    done = subprocess.run(["make", "run"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Python 3.9 is too old" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
+    repo = copy_of_the_repo(tmp_path / "repo")
+    for name in ("someone/course", "someone-else/course2"):
+        subprocess.run([sys.executable, "scripts/address.py", name], cwd=repo, check=True, capture_output=True)
+        address = f"https://github.com/{name}"
+        assert tomllib.loads((repo / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": address}
+        readme = (repo / "README.md").read_text()
+        assert f"{address}/actions/workflows/ci.yml" in readme
+        for notebook in sorted((repo / "notebooks").glob("*.ipynb")):
+            nbformat.validate(nbformat.read(notebook, as_version=4))
+            assert f'REPO = "{address}"' in next(
+                cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.id == "setup"
+            )
+            assert f"github/{name}/blob/main/notebooks/{notebook.name}" in readme
+    assert "someone/course)" not in readme
+    done = subprocess.run(
+        [sys.executable, "scripts/address.py", "no address"], cwd=repo, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "REPO=owner/name" in done.stderr
+
+
+def test_the_set_up_cell_does_nothing_elsewhere_and_asks_for_the_address_in_colab() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "01_data_visualization.ipynb", as_version=4)
+    setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
+    for other in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        assert setup in [cell.source for cell in nbformat.read(other, as_version=4).cells]
+    assert subprocess.run([sys.executable, "-c", setup], capture_output=True, check=True).stdout == b""
+    colab = "import sys, importlib.util as u; sys.modules['google.colab'] = sys; u.find_spec = lambda name: None\n"
+    unknown = re.sub(r'REPO = "[^"]*"', 'REPO = ""', setup)
+    done = subprocess.run([sys.executable, "-c", colab + unknown], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0
+    assert "set REPO above" in done.stderr
+
+
+@pytest.mark.slow
+def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> None:
+    """A fake Colab: a new environment that has this one's packages but not the course, and a local git repository."""
+    repo = copy_of_the_repo(tmp_path / "repo")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([sys.executable, "scripts/address.py", repo.as_uri()], cwd=repo, check=True)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], cwd=repo, check=True)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "colab"], check=True)
+    places = {"base": str(tmp_path / "colab"), "platbase": str(tmp_path / "colab")}
+    site = Path(sysconfig.get_path("purelib", "venv", places))
+    theirs = tmp_path / "theirs"  # packages that pip sees as installed, and outside of what it may change
+    theirs.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if (
+            "mnist_s5" not in path.name
+            and path.name not in ("pip", "_distutils_hack")
+            and not path.name.startswith("pip-")
+        ):
+            (theirs / path.name).symlink_to(path)
+    (site / "theirs.pth").write_text(str(theirs))
+    (theirs / "google").mkdir(exist_ok=True)
+    (theirs / "google" / "colab.py").touch()
+    python = next((tmp_path / "colab").glob("*/python*"))
+    kernel = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
+    (tmp_path / "kernels" / "colab").mkdir(parents=True)
+    (tmp_path / "kernels" / "colab" / "kernel.json").write_text(json.dumps(kernel | {"display_name": "Colab"}))
+
+    notebook = nbformat.read(repo / "notebooks" / "01_data_visualization.ipynb", as_version=4)
+    setup = next(cell for cell in notebook.cells if cell.id == "setup")
+    before = nbformat.v4.new_code_cell("import google.colab, torch, numpy")
+    after = nbformat.v4.new_code_cell(
+        "import mnist_s5; print(mnist_s5.Net, mnist_s5.__file__, torch.__file__, numpy.__file__)"
+    )
+    recorded = nbformat.v4.new_code_cell("print(len(mnist_s5.recorded('reference')[0]), mnist_s5.SHIPPED.exists())")
+    session = nbformat.v4.new_notebook(cells=[before, setup, after, recorded])
+    kernels = {"JUPYTER_PATH": str(tmp_path), "PYTHONPATH": ""}
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in kernels.items():
+            patch.setenv(key, value)
+        NotebookClient(session, kernel_name="colab", timeout=300).execute()
+    printed = session.cells[2].outputs[0].text
+    assert str(site / "mnist_s5") in printed  # a copy, no link to the clone
+    assert str(theirs / "torch") in printed
+    assert str(theirs / "numpy") in printed
+    assert session.cells[3].outputs[0].text == "20 True\n"
+    installed = {path.name.partition("-")[0] for path in site.glob("*.dist-info")}
+    assert installed <= {"mnist_s5", "pip", "setuptools"}, installed
+
+
+@pytest.mark.slow
+def test_import_costs_little_on_top_of_torch() -> None:
+    def seconds(code: str) -> float:
+        probe = f"import time, torch, torchvision; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert sorted(seconds("import mnist_s5") for _ in range(5))[2] < 0.3
+
+
+def test_no_file_names_a_host_or_a_machine() -> None:
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        path = ROOT / name
+        if path.is_file() and path.suffix != ".safetensors" and path != Path(__file__):
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            assert not any(host in text for host in HOSTS[:2]), name
+            assert not re.search(rf"{re.escape(os.path.expanduser('~'))}/|/site-packages/", text), name

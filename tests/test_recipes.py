@@ -1,0 +1,89 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import StepLR
+
+import mnist_s5 as s5
+from mnist_s5.recipes import make_optimizer, make_scheduler
+
+
+def test_the_reference_is_as_published() -> None:
+    recipe = s5.get_recipe("reference")
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.momentum) == (20, 512, 0.01, 0.9)
+    assert (recipe.nesterov, recipe.schedule, recipe.flip) == (False, "step", 0.0)
+    assert s5.get_recipe("reference", "sample") == recipe
+
+
+def rates(recipe: s5.Recipe, per_epoch: int) -> list[float]:
+    optimizer = make_optimizer(recipe, nn.Linear(1, 1).parameters())
+    scheduler = make_scheduler(recipe, optimizer, per_epoch)
+    found = []
+    for _ in range(recipe.steps(per_epoch)):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_the_reference_schedule_is_a_step_every_15_epochs() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.01)
+    classic, expected = StepLR(optimizer, step_size=15, gamma=0.1), []
+    for _ in range(20):
+        expected += classic.get_last_lr() * 7
+        optimizer.step()
+        classic.step()
+    assert rates(s5.get_recipe("reference"), 7) == pytest.approx(expected)
+
+
+def test_one_cycle_warms_up_for_a_fifth_and_ends_near_zero() -> None:
+    found = rates(s5.get_recipe("fast", epochs=1), 100)
+    assert len(found) == 100
+    assert max(found) == pytest.approx(0.06)
+    assert found.index(max(found)) == 19
+    assert found[-1] < 1e-4
+
+
+def test_epochs_may_be_a_fraction() -> None:
+    assert s5.get_recipe("fast", epochs=0.5).steps(469) == 234
+    assert s5.get_recipe("fast", epochs=1e-9).steps(469) == 1
+
+
+def test_a_recipe_adapts_to_the_sample_and_to_changes() -> None:
+    assert (s5.get_recipe("fast", "sample").epochs, s5.get_recipe("fast", "sample").batch_size) == (8, 64)
+    assert s5.get_recipe("fast", "sample", epochs=2, batch_size=None).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("epochs", 0, "above 0"),
+        ("epochs", -1, "above 0"),
+        ("epochs", math.inf, "above 0"),
+        ("epochs", True, "above 0"),
+        ("batch_size", 0, "at least 1"),
+        ("batch_size", 2.5, "whole number"),
+        ("learning_rate", math.nan, "finite"),
+        ("learning_rate", math.inf, "finite"),
+        ("learning_rate", 0, "above 0"),
+        ("learning_rate", "0.1", "finite"),
+        ("momentum", 1.0, "below 1"),
+        ("nesterov", "yes", "True or False"),
+        ("flip", 1.5, "0 to 1"),
+        ("schedule", "cosine", "step, one_cycle"),
+    ],
+)
+def test_a_useless_value_is_one_sentence(field: str, value: Any, wanted: str) -> None:
+    with pytest.raises(ValueError, match=wanted) as error:
+        s5.get_recipe("reference", **{field: value})
+    assert str(error.value).startswith(f"{field}=")
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_get_the_allowed_ones() -> None:
+    with pytest.raises(ValueError, match="reference, fast"):
+        s5.get_recipe("slow")
+    with pytest.raises(ValueError, match="did you mean learning_rate"):
+        s5.get_recipe("fast", learnig_rate=0.1)

@@ -1,0 +1,109 @@
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import mnist_s5 as s5
+from mnist_s5 import runs
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    """A notebook with a parameter of each type, and a cell that fails on demand."""
+    cell = nbformat.v4.new_code_cell
+    parameters = "\n".join(
+        [
+            "from typing import Optional",
+            'name: str = "x"',
+            "count: int = 1",
+            "rate: float = 0.5",
+            "epochs: Optional[float] = None",
+            "fast: bool = True",
+            'run_dir: str = ""',
+        ]
+    )
+    cells = [
+        cell(parameters, metadata={"tags": ["parameters"]}),
+        cell("assert fast, 'slow'"),
+        cell("print(name, count)"),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "small.ipynb")
+    return tmp_path / "small.ipynb"
+
+
+def test_values_get_their_types(notebook: Path) -> None:
+    pairs = [("name", "1"), ("count", "3"), ("rate", "1e-3"), ("epochs", "None"), ("fast", "false")]
+    expected = {"name": "1", "count": 3, "rate": 0.001, "epochs": None, "fast": False}
+    assert runs.strict_parameters([notebook], pairs) == [expected]
+    assert runs.strict_parameters([notebook], [("epochs", "2")]) == [{"epochs": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("epoch", "1", "did you mean epochs"),
+        ("import os", "1", "choose from name, count, rate"),
+        ("count", "1.5", "whole number"),
+        ("count", "False", "whole number"),
+        ("rate", "fast", "finite number"),
+        ("rate", "inf", "finite number"),
+        ("epochs", "nan", "finite number"),
+        ("fast", "1", "true or false"),
+    ],
+)
+def test_wrong_names_and_types_are_refused(notebook: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(s5.RunError, match=said):
+        runs.strict_parameters([notebook], [(name, value)])
+
+
+def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
+    with pytest.raises(s5.RunError, match="small stopped: AssertionError: slow"):
+        runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
+    assert (tmp_path / "out" / "small.ipynb").exists()
+
+
+def test_metrics_add_up_and_know_their_versions(tmp_path: Path) -> None:
+    s5.write_metrics(tmp_path, first=1)
+    s5.write_metrics(tmp_path, second=[2])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["first"], metrics["second"]) == (1, [2])
+    assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
+
+
+def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert s5.new_run(str(tmp_path / "mine")).is_dir()
+    monkeypatch.delenv("MNIST_S5_RUNS")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert s5.new_run().parent == tmp_path / "runs"
+
+
+def test_the_last_checkpoint_is_the_newest_or_the_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: s5.Net
+) -> None:
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
+    assert s5.last_checkpoint() == s5.SHIPPED
+    for age, name in enumerate(("new", "old")):
+        path = tmp_path / "runs" / name / s5.CHECKPOINT
+        s5.save_checkpoint(net, path)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert s5.last_checkpoint().parent.name == "new"
+    assert s5.last_checkpoint(str(tmp_path / "runs" / "old")).parent.name == "old"
+    assert s5.last_checkpoint(str(tmp_path / "elsewhere")).parent.name == "new"
+
+
+def test_the_recorded_reference_is_an_honest_reproduction() -> None:
+    history, metrics = s5.recorded("reference")
+    assert len(history) == metrics["epochs"] == 20
+    assert (metrics["dataset"], metrics["recipe"], metrics["train_images"]) == ("mnist", "reference", 60_000)
+    assert abs(history[-1].test_accuracy - 99.27) <= 0.15
+    assert [entry.learning_rate for entry in history] == pytest.approx([0.01] * 15 + [0.001] * 5)
+
+
+def test_unknown_notebooks_name_the_known() -> None:
+    with pytest.raises(s5.RunError, match="02_training"):
+        runs.find_notebooks(["2_training"])
+    assert [path.stem for path in runs.find_notebooks(["all"])][:2] == ["01_data_visualization", "02_training"]
