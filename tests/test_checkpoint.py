@@ -49,7 +49,7 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_shipped_weights_are_the_recorded_reference() -> None:
     _, about = s5.load_checkpoint()
-    history, metrics = s5.recorded("reference")
+    history, metrics = s5.recorded("reference-mnist-1")
     assert about["recipe"] == metrics["recipe"] == "reference"
     assert about["test_accuracy"] == history[-1].test_accuracy
 

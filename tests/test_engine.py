@@ -116,20 +116,3 @@ def test_progress_can_be_seen_and_turned_off(net: s5.Net, few: DataLoader, capsy
     assert capsys.readouterr().out == ""
     s5.test(net, "cpu", few, progress=True)
     assert "3" in capsys.readouterr().out
-
-
-def test_device_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert s5.get_device().type == "cpu"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert s5.get_device().type == "mps"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert s5.get_device().type == "cuda"
-    assert s5.get_device("cpu") == s5.get_device(torch.device("cpu")) == torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "", "tpu"])
-def test_an_unknown_device_names_the_known(name: str) -> None:
-    with pytest.raises(ValueError, match=r"choose one of auto, .*cpu"):
-        s5.get_device(name)

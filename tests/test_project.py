@@ -167,7 +167,9 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
     after = nbformat.v4.new_code_cell(
         "import mnist_s5; print(mnist_s5.Net, mnist_s5.__file__, torch.__file__, numpy.__file__)"
     )
-    recorded = nbformat.v4.new_code_cell("print(len(mnist_s5.recorded('reference')[0]), mnist_s5.SHIPPED.exists())")
+    recorded = nbformat.v4.new_code_cell(
+        "print(len(mnist_s5.recorded('reference-mnist-1')[0]), mnist_s5.SHIPPED.exists())"
+    )
     session = nbformat.v4.new_notebook(cells=[before, setup, after, recorded])
     kernels = {"JUPYTER_PATH": str(tmp_path), "PYTHONPATH": ""}
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,6 @@ from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
 import mnist_s5 as s5
-from mnist_s5.recipes import make_optimizer, make_scheduler
 
 
 def test_the_reference_is_as_published() -> None:
@@ -18,8 +17,8 @@ def test_the_reference_is_as_published() -> None:
 
 
 def rates(recipe: s5.Recipe, per_epoch: int) -> list[float]:
-    optimizer = make_optimizer(recipe, nn.Linear(1, 1).parameters())
-    scheduler = make_scheduler(recipe, optimizer, per_epoch)
+    optimizer = s5.make_optimizer(recipe, nn.Linear(1, 1).parameters())
+    scheduler = s5.make_scheduler(recipe, optimizer, per_epoch)
     found = []
     for _ in range(recipe.steps(per_epoch)):
         found.append(optimizer.param_groups[0]["lr"])
@@ -41,9 +40,25 @@ def test_the_reference_schedule_is_a_step_every_15_epochs() -> None:
 def test_one_cycle_warms_up_for_a_fifth_and_ends_near_zero() -> None:
     found = rates(s5.get_recipe("fast", epochs=1), 100)
     assert len(found) == 100
-    assert max(found) == pytest.approx(0.06)
+    assert max(found) == pytest.approx(0.05)
     assert found.index(max(found)) == 19
     assert found[-1] < 1e-4
+
+
+def test_initial_weights_are_the_recipes() -> None:
+    torch.manual_seed(0)
+    plain = s5.Net().state_dict()
+    torch.manual_seed(0)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(s5.make_model(s5.get_recipe("reference")).state_dict().values(), plain.values())
+    )
+    for name, weight in s5.make_model(s5.get_recipe("fast")).named_parameters():
+        if name.endswith("bias"):
+            assert not weight.any()
+        else:
+            fan_in = weight[0].numel()
+            assert weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15), name
 
 
 def test_epochs_may_be_a_fraction() -> None:
@@ -73,6 +88,7 @@ def test_a_recipe_adapts_to_the_sample_and_to_changes() -> None:
         ("nesterov", "yes", "True or False"),
         ("flip", 1.5, "0 to 1"),
         ("schedule", "cosine", "step, one_cycle"),
+        ("init", "zeros", "torch, he"),
     ],
 )
 def test_a_useless_value_is_one_sentence(field: str, value: Any, wanted: str) -> None:

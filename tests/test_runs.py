@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -73,6 +74,18 @@ def test_metrics_add_up_and_know_their_versions(tmp_path: Path) -> None:
     assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
 
 
+def test_a_saved_run_can_be_read_and_repeated(tmp_path: Path, net: s5.Net) -> None:
+    history = s5.History([s5.Epoch(0.5, 0.05, 0.9, 70.0, 0.4, 88.0, 5.0)], "sample")
+    recipe = s5.get_recipe("fast", "sample", epochs=0.5)
+    s5.save_run(tmp_path, net, recipe, history, seed=9, device="cpu", images=(4000, 1000))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    facts = {"dataset": "sample", "recipe": "fast", "epochs": 0.5, "seed": 9, "train_images": 4000, "init": "he"}
+    assert facts.items() <= metrics.items()
+    assert (metrics["test_accuracy"], metrics["test_loss"], metrics["train_seconds"]) == (88.0, 0.4, 5.0)
+    assert s5.load_checkpoint(tmp_path / s5.CHECKPOINT)[1]["dataset"] == "sample"
+    assert "name" not in metrics
+
+
 def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert s5.new_run(str(tmp_path / "mine")).is_dir()
     monkeypatch.delenv("MNIST_S5_RUNS")
@@ -96,11 +109,25 @@ def test_the_last_checkpoint_is_the_newest_or_the_shipped(
 
 
 def test_the_recorded_reference_is_an_honest_reproduction() -> None:
-    history, metrics = s5.recorded("reference")
+    history, metrics = s5.recorded("reference-mnist-1")
     assert len(history) == metrics["epochs"] == 20
     assert (metrics["dataset"], metrics["recipe"], metrics["train_images"]) == ("mnist", "reference", 60_000)
     assert abs(history[-1].test_accuracy - 99.27) <= 0.15
     assert [entry.learning_rate for entry in history] == pytest.approx([0.01] * 15 + [0.001] * 5)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "sample"])
+def test_recorded_runs_lie_in_the_range_that_the_notebook_states(dataset: str) -> None:
+    notebook = nbformat.read(runs.course_path("notebooks/02_training.ipynb"), as_version=4)
+    prose = next(cell.source for cell in notebook.cells if cell.id == "expect")
+    stated = {
+        "mnist": r"full MNIST ends between ([\d.]+) and ([\d.]+) %",
+        "sample": r"sample, .* it is ([\d.]+) to ([\d.]+) %",
+    }
+    match = re.search(stated[dataset], prose)
+    assert match
+    for seed in (1, 2, 3):
+        assert float(match[1]) <= s5.recorded(f"fast-{dataset}-{seed}")[0][-1].test_accuracy <= float(match[2])
 
 
 def test_unknown_notebooks_name_the_known() -> None:

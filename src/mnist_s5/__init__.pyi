@@ -8,9 +8,10 @@ from .data import (
     get_trainloader as get_trainloader, load_mnist as load_mnist, test_transforms as test_transforms,
     train_transforms as train_transforms,
 )
+from .device import get_device as get_device, seed_everything as seed_everything
 from .engine import (
     Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
-    get_device as get_device, seed_everything as seed_everything, test as test, train as train,
+    test as test, train as train,
 )
 from .model import Net as Net
 from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
@@ -19,10 +20,14 @@ from .plots import (
     digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
 )
 from .raw import DataError as DataError, data_folder as data_folder
-from .recipes import RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe
+from .recipes import (
+    RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe, make_model as make_model,
+    make_optimizer as make_optimizer, make_scheduler as make_scheduler,
+)
 from .runs import (
     CHECKPOINT as CHECKPOINT, RunError as RunError, last_checkpoint as last_checkpoint, new_run as new_run,
-    recorded as recorded, write_metrics as write_metrics,
+    recorded as recorded, save_run as save_run,
+    write_metrics as write_metrics,
 )
 from .summary import (
     Layer as Layer, architecture as architecture, layer_table as layer_table, model_summary as model_summary,

@@ -38,7 +38,7 @@ def examine() -> Iterator[tuple[bool, str]]:
     import torch as t
 
     from .data import data_folder, load_mnist
-    from .engine import get_device
+    from .device import get_device
 
     yield True, f"device {get_device()}, {t.get_num_threads()} threads on {os.cpu_count()} cores"
     folder = data_folder()

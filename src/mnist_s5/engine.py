@@ -1,13 +1,11 @@
 """The loops: one epoch of training, one pass of testing, and `fit` over epochs."""
 
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,38 +47,32 @@ class History(list[Epoch]):
         self.dataset = dataset
 
 
-def get_device(name: str | torch.device = "auto") -> torch.device:
-    """The named device; for "auto" CUDA, then MPS, then CPU. Raises ValueError where it is unknown or not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    kinds = [kind for kind, present in there.items() if present]
-    if name == "auto":
-        return torch.device(kinds[0])
-    kind, _, index = str(name).partition(":")
-    if kind not in kinds or (
-        index and not (kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
-    ):
-        raise ValueError(f"device={str(name)!r} is not on this machine: choose one of auto, {', '.join(kinds)}.")
-    return torch.device(name)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch on every device, and let cuDNN choose only algorithms that repeat bit for bit."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (the global generator is what is to be seeded)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-
 def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
     """How many of the N digits are right: pPrediction float [N, 10], pLabels int64 [N]."""
     return int((pPrediction.argmax(dim=1) == pLabels).sum())
 
 
-def _averages(criterion: Criterion, device: torch.device) -> bool:
-    """Whether the criterion averages over a batch or sums: two equal digits tell."""
-    log_probs = torch.full((2, 10), -math.log(10), device=device)
-    labels = torch.zeros(2, dtype=torch.long, device=device)
-    return bool(criterion(log_probs, labels) < 1.5 * criterion(log_probs[:1], labels[:1]))
+class _Tally:
+    """Sums loss and right answers over batches, on the device, so that nothing waits for it."""
+
+    def __init__(self, criterion: Criterion, device: torch.device) -> None:
+        self.loss, self.correct, self.seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+        # Does the criterion average over a batch, or sum? Two equal digits tell.
+        log_probs = torch.full((2, 10), -math.log(10), device=device)
+        labels = torch.zeros(2, dtype=torch.long, device=device)
+        self.averages = bool(criterion(log_probs, labels) < 1.5 * criterion(log_probs[:1], labels[:1]))
+
+    def add(self, loss: Tensor, log_probs: Tensor, labels: Tensor) -> None:
+        self.loss += loss.detach() * (len(labels) if self.averages else 1)
+        self.correct += (log_probs.argmax(dim=1) == labels).sum()
+        self.seen += len(labels)
+
+    def score(self) -> Score:
+        if not torch.isfinite(self.loss):
+            raise FloatingPointError(
+                "The loss is not finite: lower the learning rate, or look for a digit that is not a number."
+            )
+        return Score(self.loss.item() / self.seen, 100 * self.correct.item() / self.seen)
 
 
 def _watched() -> bool:
@@ -114,8 +106,7 @@ def train(
     progress: a bar, or None for a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
     """
     device = torch.device(device)
-    averages = _averages(criterion, device)
-    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    tally = _Tally(criterion, device)
     total = min(steps or len(train_loader), len(train_loader))
     model.train()
     for _, (images, labels) in zip(_bar(range(total), "train", total, progress), train_loader):
@@ -127,10 +118,8 @@ def train(
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
-        loss_sum += loss.detach() * (len(labels) if averages else 1)
-        correct += (log_probs.argmax(dim=1) == labels).sum()
-        seen += len(labels)
-    return _score(loss_sum, correct, seen)
+        tally.add(loss, log_probs, labels)
+    return tally.score()
 
 
 @torch.no_grad()
@@ -144,24 +133,13 @@ def test(
 ) -> Score:
     """The mean loss and the accuracy of the model over all digits of the loader. Raises as `train` does."""
     device = torch.device(device)
-    averages = _averages(criterion, device)
-    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    tally = _Tally(criterion, device)
     model.eval()
     for images, labels in _bar(test_loader, "test", len(test_loader), progress):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
-        loss_sum += criterion(log_probs, labels) * (len(labels) if averages else 1)
-        correct += (log_probs.argmax(dim=1) == labels).sum()
-        seen += len(labels)
-    return _score(loss_sum, correct, seen)
-
-
-def _score(loss_sum: Tensor, correct: Tensor, seen: int) -> Score:
-    if not torch.isfinite(loss_sum):
-        raise FloatingPointError(
-            "The loss is not finite: lower the learning rate, or look for a digit that is not a number."
-        )
-    return Score(loss_sum.item() / seen, 100 * correct.item() / seen)
+        tally.add(criterion(log_probs, labels), log_probs, labels)
+    return tally.score()
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ class Picture(Figure):
 
 
 def new_picture(title: str, alt: str, source: str, size: tuple[float, float] = WIDE) -> Picture:
-    picture = Picture(figsize=size, dpi=90, layout="constrained", facecolor="white")
+    picture = Picture(figsize=size, dpi=80, layout="constrained", facecolor="white")
     notice = "" if source == "mnist" else f" · embedded {source}, not full MNIST"
     picture.suptitle(title + notice, fontsize=12)
     picture.alt = f"{title}{notice}. {alt}"
@@ -60,7 +61,9 @@ def gallery(
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
         axes.imshow(pixels, **shades)
         axes.set_title(caption, fontsize=9)
-    for axes in picture.axes:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color("lightgrey")
+    for axes in picture.axes[len(images) :]:
         axes.axis("off")
     return picture
 
@@ -93,7 +96,9 @@ def bars(names: Sequence[str], values: Sequence[float], title: str, ylabel: str,
     """A bar for each name, its value above it."""
     picture = new_picture(title, ", ".join(f"{name}: {value:,}" for name, value in zip(names, values)), source)
     axes = picture.subplots()
-    axes.bar_label(axes.bar(names, values, color=BLUE), labels=[f"{value:,}" for value in values], fontsize=9)
+    axes.bar_label(
+        axes.bar(list(names), list(values), color=BLUE), labels=[f"{value:,}" for value in values], fontsize=9
+    )
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)
     return picture
@@ -158,16 +163,18 @@ def train_test_plot(history: History, reference: History | None = None) -> Pictu
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, source: str = "mnist") -> Picture:
-    """How often each label (row) got each answer (column); the right answers, on the diagonal, are left white."""
+    """How often each label (row) got each answer (column); colour marks mistakes alone."""
     counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
     wrong = counts - counts.diag().diag()
     worst = divmod(int(wrong.argmax()), 10)
     alt = f"{int(wrong.sum())} of {len(labels)} are wrong; most often a {worst[0]} is read as a {worst[1]}"
     picture = new_picture("Which digit is read as which", f"{alt} ({int(wrong.max())} times)", source, TALL)
     axes = picture.subplots()
-    axes.imshow(wrong, cmap="Oranges", vmax=max(1, int(wrong.max())) * 1.5)
+    axes.imshow(
+        wrong.double().where(wrong > 0, math.nan).numpy(), cmap="Oranges", vmin=0, vmax=1.5 * int(wrong.max()) or 1
+    )
     for row, column in np.ndindex(10, 10):
         if counts[row, column]:
             axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=9)
-    axes.set(xlabel="the network's answer", ylabel="label", xticks=range(10), yticks=range(10))
+    axes.set(xlabel="answer", ylabel="label", xticks=range(10), yticks=range(10))
     return picture

@@ -9,15 +9,18 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from .checkpoint import SHIPPED
+from .checkpoint import SHIPPED, save_checkpoint
 from .engine import Epoch, History
 from .raw import write_whole
+from .recipes import Recipe
 
 CHECKPOINT = "model.safetensors"
 
@@ -65,6 +68,20 @@ def write_metrics(folder: Path, **metrics: Any) -> None:
 
         facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
     write_whole(path, json.dumps(known | facts | metrics, indent=1).encode())
+
+
+def save_run(
+    folder: Path, model: nn.Module, recipe: Recipe, history: History, *, seed: int, device: str, images: tuple[int, int]
+) -> None:
+    """Write the trained weights, and to metrics.json what somebody needs to repeat the run; images: train and test."""
+    last = history[-1]
+    facts: dict[str, Any] = {"dataset": history.dataset, "recipe": recipe.name, "epochs": recipe.epochs, "seed": seed}
+    facts["test_accuracy"] = last.test_accuracy
+    save_checkpoint(model, folder / CHECKPOINT, **facts)
+    facts |= {key: value for key, value in asdict(recipe).items() if key != "name"}
+    facts |= {"device": device, "train_images": images[0], "test_images": images[1], "test_loss": last.test_loss}
+    facts["train_seconds"] = sum(entry.seconds for entry in history)
+    write_metrics(folder, **facts, history=[entry._asdict() for entry in history])
 
 
 def recorded(name: str) -> tuple[History, dict[str, Any]]:

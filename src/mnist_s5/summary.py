@@ -1,5 +1,6 @@
 """What the network is made of: torchinfo's summary, the table of its layers, and its picture."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ def layer_table(model: nn.Module) -> list[Layer]:
             continue
         size = output[-1] if len(output) == 3 else size
         parameters = sum(parameter.numel() for parameter in module.parameters()) if module else 0
-        table.append(Layer(node.name, output, parameters, weights, field))
+        table.append(Layer(node.name.removesuffix("_1"), output, parameters, weights, field))
     return table
 
 
@@ -65,17 +66,17 @@ def architecture(model: nn.Module) -> Picture:
     picture = new_picture(f"The network: {total:,} parameters", told, "mnist")
     axes = picture.subplots()
     for index, step in enumerate(table):
-        x, maps = 4.6 * index, len(step.output) == 3
-        sheets, height = (min(step.output[0], 256) ** 0.5 / 2, step.output[1] / 28) if maps else (1, 1.2)
-        for sheet in range(max(1, round(sheets))):
-            width, shift = (2.4 * height, sheet * 0.12) if maps else (0.35, 0)
-            corner, color = (x + shift, shift / 3 - height / 2), BLUE if step.parameters else GREY
-            axes.add_patch(Rectangle(corner, width, height, facecolor="white", edgecolor=color, linewidth=1))
-        shape = "×".join(map(str, step.output))
-        axes.text(x + 1, 1.0, f"{step.layer}\n{shape}", ha="center", fontsize=8)
-        label = f"{step.parameters:,}" if step.parameters else "–"
+        x, color = 48 * index, BLUE if step.parameters else GREY  # in pixels of the digit
+        channels, side = (step.output[0], float(step.output[1])) if len(step.output) == 3 else (1, 0.0)
+        height, width = (side, side) if side else (2.4 * math.log2(step.output[0]), 2.5)
+        sheets = max(1, round(channels**0.5 / 2))
+        for sheet in range(sheets):
+            corner = (x - width / 2 + 1.5 * (sheet - sheets / 2), 1.5 * (sheet - sheets / 2) - height / 2)
+            axes.add_patch(Rectangle(corner, width, height, facecolor="white", edgecolor=color, linewidth=1.2))
+        axes.text(x, 26, f"{step.layer}\n{'×'.join(map(str, step.output))}", ha="center", fontsize=9)
         heavy = step.parameters > total / 4
-        axes.text(x + 1, -1.05, label, ha="center", fontsize=9, color=ORANGE if heavy else "black")
-    axes.set(xlim=(-1, 4.6 * len(table)), ylim=(-1.25, 1.45))
+        count = f"{step.parameters:,}" if step.parameters else "–"
+        axes.text(x, -30, count, ha="center", fontsize=9, color=ORANGE if heavy else "black")
+    axes.set(xlim=(-28, 48 * len(table) - 20), ylim=(-36, 42), aspect="equal")
     axes.axis("off")
     return picture

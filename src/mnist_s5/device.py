@@ -1,0 +1,28 @@
+"""Where to compute, and the seed of everything that is drawn."""
+
+import random
+
+import numpy as np
+import torch
+
+
+def get_device(name: str | torch.device = "auto") -> torch.device:
+    """The named device; for "auto" CUDA, then MPS, then CPU. Raises ValueError where it is unknown or not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = [kind for kind, present in there.items() if present]
+    if name == "auto":
+        return torch.device(kinds[0])
+    kind, _, index = str(name).partition(":")
+    if kind not in kinds or (
+        index and not (kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count())
+    ):
+        raise ValueError(f"device={str(name)!r} is not on this machine: choose one of auto, {', '.join(kinds)}.")
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch on every device, and let cuDNN choose only algorithms that repeat bit for bit."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the global generator is what is to be seeded)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

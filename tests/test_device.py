@@ -1,0 +1,32 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import mnist_s5 as s5
+
+
+def test_one_seed_for_all() -> None:
+    def draws() -> tuple[float, float, float]:
+        s5.seed_everything(4)
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+    assert draws() == draws()
+
+
+def test_device_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert s5.get_device().type == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert s5.get_device().type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert s5.get_device().type == "cuda"
+    assert s5.get_device("cpu") == s5.get_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "", "tpu"])
+def test_an_unknown_device_names_the_known(name: str) -> None:
+    with pytest.raises(ValueError, match=r"choose one of auto, .*cpu"):
+        s5.get_device(name)
