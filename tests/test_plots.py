@@ -57,7 +57,7 @@ def test_the_reference_is_drawn_behind() -> None:
     reference, _ = s5.recorded("reference-mnist-1")
     picture = s5.train_test_plot(HISTORY, reference)
     assert list(picture.axes[3].lines[0].get_ydata()) == [entry.test_accuracy for entry in reference]
-    labels = [text.get_text() for text in picture.axes[3].get_legend().get_texts()]
+    labels = [text.get_text() for text in picture.legends[0].get_texts()]
     assert "published: 99.35 %" in labels
 
 

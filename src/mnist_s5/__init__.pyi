@@ -16,7 +16,8 @@ from .engine import (
 from .model import Net as Net
 from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
 from .plots import (
-    bars as bars, confusion_matrix as confusion_matrix, curves as curves, data_visualization as data_visualization,
+    TALL as TALL, WIDE as WIDE, bars as bars, confusion_matrix as confusion_matrix, curves as curves,
+    data_visualization as data_visualization,
     digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
 )
 from .raw import DataError as DataError, data_folder as data_folder

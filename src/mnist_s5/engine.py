@@ -168,7 +168,7 @@ def fit(
         tested = test(model, device, test_loader, progress=progress)
         history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
         print(
-            f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  learning rate {rate:.4f}  "
+            f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  "
             f"train {trained.loss:.4f} {trained.accuracy:6.2f} %  test {tested.loss:.4f} {tested.accuracy:6.2f} %  "
             f"{seconds:.0f} s",
             flush=True,

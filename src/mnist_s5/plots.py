@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -49,8 +50,8 @@ def gallery(
     size: tuple[float, float] = WIDE,
     signed: bool = False,
 ) -> Picture:
-    """Images [H, W] (or [1, H, W]), each below its caption; signed: white is zero, orange above it, blue below."""
-    rows = -(-len(images) // columns)
+    """Images [H, W] (or [1, H, W]), each below its caption; signed: white is zero, orange above it, purple below."""
+    rows, largest = -(-len(images) // columns), max(max(image.shape[-2:]) for image in images)
     shown = ", ".join(caption.replace("\n", " ") for caption in captions)
     picture = new_picture(title, f"{len(images)} images in {rows} rows of {columns}: {shown}", source, size)
     for image, caption, axes in zip(images, captions, picture.subplots(rows, columns, squeeze=False).flat):
@@ -61,7 +62,9 @@ def gallery(
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
         axes.imshow(pixels, **shades)
         axes.set_title(caption, fontsize=9)
-        axes.set(xticks=[], yticks=[])
+        rims = [(largest - side) / 2 for side in pixels.shape]  # smaller images are drawn smaller
+        axes.set(xlim=(-0.5 - rims[1], pixels.shape[1] - 0.5 + rims[1]), xticks=[])
+        axes.set(ylim=(pixels.shape[0] - 0.5 + rims[0], -0.5 - rims[0]), yticks=[])
         axes.spines[:].set_color("lightgrey")
     for axes in picture.axes[len(images) :]:
         axes.axis("off")
@@ -82,11 +85,11 @@ def digit_as_numbers(image: Tensor, label: int, source: str = "mnist") -> Pictur
         f"A {label} is 28 × 28 numbers from 0 to 255", "Where there is ink the numbers are high", source, TALL
     )
     axes = picture.subplots()
-    axes.imshow(image.numpy(), cmap="gray_r", alpha=0.6, aspect="auto")
+    axes.imshow(image.numpy(), cmap="gray_r", alpha=0.75, aspect="auto")
     for row, column in np.ndindex(28, 28):
         value = int(image[row, column])
         axes.text(
-            column, row, str(value), ha="center", va="center", fontsize=6, color="white" if value > 190 else "black"
+            column, row, str(value), ha="center", va="center", fontsize=6.5, color="white" if value > 150 else "black"
         )
     axes.set(xlabel="column", ylabel="row")
     return picture
@@ -149,16 +152,21 @@ def train_test_plot(history: History, reference: History | None = None) -> Pictu
                 x, y = zip(*((entry.epoch, getattr(entry, field)) for entry in run))
                 axes.plot(x, y, **{"color": color, "markersize": 5, "label": label} | style)
         axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
-        axes.set(ylabel="nats a digit" if what == "loss" else "percent", xlabel="epoch")
+        axes.set(ylabel="mean −log p" if what == "loss" else "percent", xlabel="epoch")
         axes.grid(alpha=0.3)
-        axes.set_yscale("log" if what == "loss" else "linear")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if what == "loss":
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     if reference:
-        axes.axhspan(*PUBLISHED_RUNS, color=BLUE, alpha=0.2, label="nine published runs, last epoch")
+        axes.axhspan(*PUBLISHED_RUNS, color="gold", alpha=0.4, label="nine published runs, last epoch")
         axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED} %")
         axes.set_ylim(96, 100)
         end = reference[-1]
         picture.alt += f". In grey the reference, recorded: {end.test_accuracy:.2f} % after epoch {end.epoch:g}"
-    axes.legend(loc="lower right", fontsize=8)
+        picture.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return picture
 
 
