@@ -30,6 +30,7 @@ if __name__ == "__main__":
         notebook = nbformat.read(path, as_version=4)
         client = NotebookClient(notebook, resources={"metadata": {"path": str(FOLDER)}}, kernel_name="python3")
         client.record_timing, client.coalesce_streams, client.timeout = False, True, None
+        client.extra_arguments = ["--log-level=ERROR"]
         client.execute()
         clean(notebook)
         nbformat.write(notebook, path)

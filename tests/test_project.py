@@ -195,6 +195,25 @@ def test_import_costs_little_on_top_of_torch() -> None:
     assert sorted(seconds("import mnist_s5") for _ in range(5))[2] < 0.3
 
 
+def test_the_readme_is_finished_and_its_links_resolve() -> None:
+    for path in (ROOT / "README.md", ROOT / "benchmarks" / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        assert "{{" not in text
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_the_readmes_code_runs(tmp_path: Path) -> None:
+    """The package's example, pasted as it stands, on the sample and with a fraction of its epoch."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert "epochs=1)" in code
+    small = 'import mnist_s5.data as d; load = d.load_mnist; d.load_mnist = lambda source="auto": load("sample")\n'
+    short = small + code.replace("epochs=1)", "epochs=0.2)")
+    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "curves.png"}
+
+
 def test_no_file_names_a_host_or_a_machine() -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
