@@ -36,7 +36,8 @@ def replace(path: Path, pattern: str, text: str) -> None:
 
 
 def main(repo: str) -> None:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+|\w+://[^\s\"']+", repo):
+    repo = repo.rstrip("/").removesuffix(".git")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.~:/-]+", repo, re.ASCII):
         sys.exit(f"REPO={repo} is no address: call make address REPO=owner/name, or give a URL that git understands.")
     address = repo if "://" in repo else f"https://github.com/{repo}"
     for notebook in NOTEBOOKS:

@@ -1,6 +1,10 @@
-"""Execute the notebooks in place on full MNIST, and keep nothing in them that differs from machine to machine."""
+"""Execute the notebooks in place on full MNIST, and keep nothing in them that differs from machine to machine.
+
+python scripts/execute_notebooks.py [NAME ...]: all of them, or these.
+"""
 
 import os
+import sys
 from pathlib import Path
 
 import nbformat
@@ -26,6 +30,8 @@ if __name__ == "__main__":
         os.environ["MNIST_S5_DATA"] = os.path.abspath(os.environ["MNIST_S5_DATA"])  # kernels start in another folder
     load_mnist("mnist")  # stops with a sentence where full MNIST is not to be had
     for path in sorted(FOLDER.glob("[0-9]*.ipynb")):
+        if len(sys.argv) > 1 and path.stem not in sys.argv[1:]:
+            continue
         print(path.name, flush=True)
         notebook = nbformat.read(path, as_version=4)
         client = NotebookClient(notebook, resources={"metadata": {"path": str(FOLDER)}}, kernel_name="python3")

@@ -42,6 +42,13 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
         s5.load_checkpoint(tmp_path / "other.safetensors")
 
 
+def test_weights_that_are_not_finite_are_refused(net: s5.Net, tmp_path: Path) -> None:
+    net.fc2.bias.data[3] = torch.nan
+    s5.save_checkpoint(net, tmp_path / "nan.safetensors")
+    with pytest.raises(s5.CheckpointError, match="not finite"):
+        s5.load_checkpoint(tmp_path / "nan.safetensors")
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="train first"):
         s5.load_checkpoint(tmp_path / "none.safetensors")

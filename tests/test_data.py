@@ -98,3 +98,9 @@ def test_workers_and_pinning(monkeypatch: pytest.MonkeyPatch, platform: str, dev
     _, loader = s5.get_testloader(source="sample", device=device)
     assert bool(loader.num_workers) == workers
     assert loader.pin_memory == (device == "cuda")
+
+
+def test_a_loader_knows_where_its_digits_come_from(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    part = torch.utils.data.Subset(torch.utils.data.Subset(sample[0], range(64)), range(32))
+    assert data.source_of(torch.utils.data.DataLoader(part)) == "sample"
+    assert data.source_of([(torch.zeros(1), torch.zeros(1))]) == "unknown"

@@ -116,3 +116,34 @@ def test_progress_can_be_seen_and_turned_off(net: s5.Net, few: DataLoader, capsy
     assert capsys.readouterr().out == ""
     s5.test(net, "cpu", few, progress=True)
     assert "3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("criterion", [nn.NLLLoss(reduction="none"), lambda p, y: p * math.nan])
+def test_a_criterion_that_neither_averages_nor_sums_is_refused(
+    net: s5.Net, few: DataLoader, criterion: nn.Module
+) -> None:
+    with pytest.raises(ValueError, match="neither a batch's mean"):
+        s5.test(net, "cpu", few, criterion)
+
+
+def test_a_weighted_criterion_is_taken_at_its_word() -> None:
+    score = s5.test(Fixed(), "cpu", batches(4, 4), nn.NLLLoss(ignore_index=9))
+    assert score.loss == pytest.approx(-(math.log(0.5) + math.log(0.5 / 9)) / 2)
+
+
+def test_labels_of_another_shape_are_refused(net: s5.Net) -> None:
+    with pytest.raises(ValueError, match=r"must be \[N\] and \[N, 10\]"):
+        s5.GetCorrectPredCount(torch.zeros(4, 10), torch.zeros(4, 1))
+
+
+def test_nothing_to_train_on_is_refused(net: s5.Net, few: DataLoader) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="steps=0"):
+        s5.train(net, "cpu", few, optimizer, steps=0)
+    for call in (
+        lambda: s5.train(net, "cpu", [], optimizer),
+        lambda: s5.test(net, "cpu", []),
+        lambda: s5.fit(net, s5.get_recipe("fast"), few, []),
+    ):
+        with pytest.raises(ValueError, match="loader is empty"):
+            call()

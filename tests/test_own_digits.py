@@ -37,7 +37,11 @@ def light_on_nothing(digit: Image.Image) -> Image.Image:
     return ink
 
 
-@pytest.mark.parametrize("draw", [large, on_white, off_centre, dark_on_nothing, light_on_nothing])
+def sixteen_bits(digit: Image.Image) -> Image.Image:
+    return Image.fromarray(50_000 - np.asarray(large(digit)).astype(np.uint16) * 150)
+
+
+@pytest.mark.parametrize("draw", [large, on_white, off_centre, dark_on_nothing, light_on_nothing, sixteen_bits])
 def test_reads_digits_however_they_come(sample: tuple[s5.Digits, s5.Digits], tmp_path: Path, draw: Draw) -> None:
     model, _ = s5.load_checkpoint()
     right = 0
@@ -81,6 +85,7 @@ def test_what_is_no_digit_is_refused_by_name(tmp_path: Path) -> None:
         "notes.png": "no picture",
         "cut.png": "pixels|no picture",
         "none.png": "no file",
+        ".": "no file",
     }.items():
         with pytest.raises(s5.PictureError, match=why):
             s5.prepare(tmp_path / name)

@@ -24,6 +24,12 @@ def idx_files(count: int) -> dict[str, bytes]:
     return files
 
 
+def forget() -> None:
+    """As in a new session."""
+    data._mnist.cache_clear()
+    data._why_not.cache_clear()
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
     """Four small files take the place of the published ones; the data folder is empty and no mirror is there."""
@@ -35,9 +41,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
     monkeypatch.setattr(raw, "SHA256", sums)
     monkeypatch.setattr(raw, "MIRRORS", ())
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data"))
-    data._mnist.cache_clear()
+    forget()
     yield files
-    data._mnist.cache_clear()
+    forget()
 
 
 def serve(folder: Path) -> Iterator[str]:
@@ -73,7 +79,7 @@ def test_downloads_verifies_and_keeps(tiny: dict[str, bytes], mirror: str, monke
     assert train.targets.tolist() == [i % 10 for i in range(20)]
     assert train.data.flatten()[:256].tolist() == list(range(256))
     monkeypatch.setattr(raw, "MIRRORS", ())  # from here on there is no network
-    data._mnist.cache_clear()
+    forget()
     assert torch.equal(s5.load_mnist("auto")[0].data, train.data)
 
 
@@ -95,7 +101,7 @@ def test_a_damaged_raw_file_is_rebuilt_from_the_gz(
     blob = bytearray(path.read_bytes())
     blob[5000] ^= 1
     path.write_bytes(blob if damage is None else damage)
-    data._mnist.cache_clear()
+    forget()
     assert torch.equal(s5.load_mnist("mnist")[0].data, good)
     assert path.read_bytes() == tiny["train-images-idx3-ubyte"]
 
@@ -112,3 +118,19 @@ def test_nothing_to_be_had_is_one_sentence_with_three_ways_on(
     train, _ = s5.load_mnist("auto")
     assert train.source == "sample"
     assert "NOTICE: embedded sample" in capsys.readouterr().err
+
+
+def test_a_session_has_one_answer(tiny: dict[str, bytes], mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert s5.load_mnist("auto")[0].source == "sample"
+    monkeypatch.setattr(raw, "MIRRORS", (mirror,))  # the network is back
+    assert s5.load_mnist("auto")[1].source == "sample"
+    forget()
+    assert s5.load_mnist("auto")[1].source == "mnist"
+
+
+def test_a_damaged_file_is_called_damaged(tiny: dict[str, bytes]) -> None:
+    folder = s5.data_folder() / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "train-images-idx3-ubyte").write_bytes(b"nothing")
+    with pytest.raises(s5.DataError, match="train-images-idx3-ubyte is damaged"):
+        s5.load_mnist("mnist")

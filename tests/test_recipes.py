@@ -45,6 +45,13 @@ def test_one_cycle_warms_up_for_a_fifth_and_ends_near_zero() -> None:
     assert found[-1] < 1e-4
 
 
+@pytest.mark.parametrize("total", range(1, 13))
+def test_the_shortest_runs_have_a_schedule_too(total: int) -> None:
+    found = rates(s5.get_recipe("fast", epochs=total), 1)
+    assert len(found) == total
+    assert max(found) == pytest.approx(0.05, rel=0.1)  # the peak may fall between two steps
+
+
 def test_initial_weights_are_the_recipes() -> None:
     torch.manual_seed(0)
     plain = s5.Net().state_dict()
@@ -101,5 +108,7 @@ def test_a_useless_value_is_one_sentence(field: str, value: Any, wanted: str) ->
 def test_unknown_names_get_the_allowed_ones() -> None:
     with pytest.raises(ValueError, match="reference, fast"):
         s5.get_recipe("slow")
+    with pytest.raises(ValueError, match="momentum=0"):
+        s5.get_recipe("fast", momentum=0)
     with pytest.raises(ValueError, match="did you mean learning_rate"):
         s5.get_recipe("fast", learnig_rate=0.1)

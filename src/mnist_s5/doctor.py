@@ -37,19 +37,21 @@ def examine() -> Iterator[tuple[bool, str]]:
         return
     import torch as t
 
-    from .data import data_folder, load_mnist
+    from .data import DataError, data_folder, load_mnist
     from .device import get_device
 
     yield True, f"device {get_device()}, {t.get_num_threads()} threads on {os.cpu_count()} cores"
     folder = data_folder()
-    complete = (folder / "MNIST" / "raw").is_dir()
-    if complete:
-        train, test = load_mnist("mnist")
-        yield True, f"data folder {folder}: full MNIST, verified ({len(train):,} + {len(test):,} digits)"
+    if any((folder / "MNIST" / "raw").glob("*ubyte*")):
+        try:
+            train, test = load_mnist("mnist")
+            yield True, f"data folder {folder}: full MNIST, verified ({len(train):,} + {len(test):,} digits)"
+        except DataError as error:
+            yield False, f"data folder: {error}"
     else:
         yield (
             True,
-            f"data folder {folder}: no MNIST yet; `mnist-s5 data` downloads it, the embedded sample does meanwhile",
+            f"data folder {folder}: empty; `mnist-s5 data` downloads MNIST, the embedded sample serves meanwhile",
         )
     missing = [name for name in ("papermill", "ipykernel") if find_spec(name) is None]
     yield (

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from .data import source_of
 from .recipes import Recipe, make_optimizer, make_scheduler
 
 Batches = DataLoader[Any] | Sequence[tuple[Tensor, Tensor]]  # images float [N, 1, 28, 28], labels int64 [N]
@@ -40,16 +41,42 @@ class Epoch(NamedTuple):
 
 
 class History(list[Epoch]):
-    """What `fit` measured, an Epoch an entry; dataset: "mnist" or "sample"."""
+    """What `fit` measured, an Epoch an entry; dataset: "mnist", "sample" or "unknown"."""
 
-    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "mnist") -> None:
+    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "unknown") -> None:
         super().__init__(epochs)
         self.dataset = dataset
 
 
+def _check_shapes(log_probs: Tensor, labels: Tensor) -> None:
+    if log_probs.dim() != 2 or labels.shape != log_probs.shape[:1]:
+        wanted = f"labels {tuple(labels.shape)} do not belong to predictions {tuple(log_probs.shape)}"
+        raise ValueError(f"{wanted}: they must be [N] and [N, 10].")
+
+
+def _count(batches: Batches) -> int:
+    if not len(batches):
+        raise ValueError("The loader is empty: give it at least one batch.")
+    return len(batches)
+
+
 def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
-    """How many of the N digits are right: pPrediction float [N, 10], pLabels int64 [N]."""
+    """How many of the N digits are right: pPrediction float [N, 10], pLabels int64 [N]. ValueError for other shapes."""
+    _check_shapes(pPrediction, pLabels)
     return int((pPrediction.argmax(dim=1) == pLabels).sum())
+
+
+def _reduction(criterion: Criterion, device: torch.device) -> str:
+    """Whether the criterion gives the "mean" of a batch or its "sum": it says so, or two equal digits tell."""
+    reduction = getattr(criterion, "reduction", None)
+    if reduction is None:
+        log_probs = torch.full((2, 10), -math.log(10), device=device)
+        labels = torch.zeros(2, dtype=torch.long, device=device)
+        ratio = float((criterion(log_probs, labels) / criterion(log_probs[:1], labels[:1])).sum())
+        reduction = {1.0: "mean", 2.0: "sum"}.get(round(ratio, 3) if math.isfinite(ratio) else 0.0)
+    if reduction not in ("mean", "sum"):
+        raise ValueError("The criterion gives neither a batch's mean loss nor its sum: use torch's nll_loss.")
+    return reduction
 
 
 class _Tally:
@@ -57,12 +84,10 @@ class _Tally:
 
     def __init__(self, criterion: Criterion, device: torch.device) -> None:
         self.loss, self.correct, self.seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-        # Does the criterion average over a batch, or sum? Two equal digits tell.
-        log_probs = torch.full((2, 10), -math.log(10), device=device)
-        labels = torch.zeros(2, dtype=torch.long, device=device)
-        self.averages = bool(criterion(log_probs, labels) < 1.5 * criterion(log_probs[:1], labels[:1]))
+        self.averages = _reduction(criterion, device) == "mean"
 
     def add(self, loss: Tensor, log_probs: Tensor, labels: Tensor) -> None:
+        _check_shapes(log_probs, labels)
         self.loss += loss.detach() * (len(labels) if self.averages else 1)
         self.correct += (log_probs.argmax(dim=1) == labels).sum()
         self.seen += len(labels)
@@ -107,7 +132,9 @@ def train(
     """
     device = torch.device(device)
     tally = _Tally(criterion, device)
-    total = min(steps or len(train_loader), len(train_loader))
+    total = _count(train_loader) if steps is None else min(steps, _count(train_loader))
+    if total < 1:
+        raise ValueError(f"steps={steps} trains nothing: it must be at least 1.")
     model.train()
     for _, (images, labels) in zip(_bar(range(total), "train", total, progress), train_loader):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
@@ -135,7 +162,7 @@ def test(
     device = torch.device(device)
     tally = _Tally(criterion, device)
     model.eval()
-    for images, labels in _bar(test_loader, "test", len(test_loader), progress):
+    for images, labels in _bar(test_loader, "test", _count(test_loader), progress):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
         tally.add(criterion(log_probs, labels), log_probs, labels)
@@ -156,11 +183,11 @@ def fit(
     The test digits are looked at for the curves alone: nothing is chosen by them.
     """
     model.to(device)
-    per_epoch = len(train_loader)
+    _, per_epoch = _count(test_loader), _count(train_loader)
     total = recipe.steps(per_epoch)
     optimizer = make_optimizer(recipe, model.parameters())
     scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    history = History(dataset=getattr(getattr(train_loader, "dataset", None), "source", "mnist"))
+    history = History(dataset=source_of(train_loader))
     for done in range(0, total, per_epoch):
         steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
         trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, progress=progress)

@@ -20,16 +20,23 @@ class PictureError(ValueError):
 
 def _open(path: Path) -> Image.Image:
     """The picture in shades of grey, upright, on a background that its ink differs from."""
+    if not path.is_file():
+        raise PictureError(f"There is no file {path}.")
     try:
         with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
+            warnings.simplefilter("ignore")  # our own limit on pixels is the lower one
             if file.width * file.height > MAX_PIXELS:
-                raise PictureError(f"{path.name} has more than {MAX_PIXELS:,} pixels: save it smaller.")
-            picture = ImageOps.exif_transpose(file).convert("RGBA")
-    except FileNotFoundError:
-        raise PictureError(f"There is no file {path}.") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PictureError(f"{path.name} is no picture that can be read: save it as PNG or JPEG.") from error
+                raise PictureError(f"{path} has more than {MAX_PIXELS:,} pixels: save it smaller.")
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode[0] in "IF":  # 16 bits or floats a pixel, which Pillow would clip at 255
+                pixels = np.asarray(picture, np.float64)
+                reach = np.ptp(pixels) or 1.0
+                picture = Image.fromarray(((pixels - pixels.min()) * (255 / reach)).astype(np.uint8))
+            picture = picture.convert("RGBA")
+    except PictureError:
+        raise
+    except Exception as error:  # a damaged picture can make Pillow raise nearly anything
+        raise PictureError(f"{path} is no picture that can be read: save it as PNG or JPEG.") from error
     grey, alpha = np.asarray(picture.convert("L")), np.asarray(picture.getchannel("A"))
     bright = alpha.any() and np.average(grey, weights=alpha) > 127  # light ink on nothing wants a dark background
     backdrop = "black" if bright and (alpha < 128).any() else "white"
@@ -45,7 +52,7 @@ def prepare(path: Path) -> Tensor:
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     ink = abs(pixels - np.median(border))
     if ink.max() < 40:
-        raise PictureError(f"{path.name} shows no digit (all of it is nearly one shade): use darker ink.")
+        raise PictureError(f"{path} shows no digit (all of it is nearly one shade): use darker ink.")
     ink = np.where(ink < 0.25 * ink.max(), 0, ink) * (255 / ink.max())
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     digit = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))

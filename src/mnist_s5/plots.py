@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .data import source_of
 from .engine import History
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's palette, and a grey that reads on white
@@ -34,7 +35,8 @@ class Picture(Figure):
 
 def new_picture(title: str, alt: str, source: str, size: tuple[float, float] = WIDE) -> Picture:
     picture = Picture(figsize=size, dpi=80, layout="constrained", facecolor="white")
-    notice = "" if source == "mnist" else f" · embedded {source}, not full MNIST"
+    notices = {"mnist": "", "sample": " · embedded sample, not full MNIST"}
+    notice = notices.get(source, " · digits from elsewhere, not full MNIST")
     picture.suptitle(title + notice, fontsize=12)
     picture.alt = f"{title}{notice}. {alt}"
     return picture
@@ -74,7 +76,7 @@ def gallery(
 def data_visualization(train_loader: DataLoader) -> Picture:
     """Twelve digits of the loader's first batch in a 3×4 grid with their labels, as the network gets them."""
     images, labels = next(iter(train_loader))
-    source = getattr(train_loader.dataset, "source", "mnist")
+    source = source_of(train_loader)
     title = "Twelve training digits and their labels"
     return gallery(images[:12], [str(int(label)) for label in labels[:12]], title, columns=4, source=source, size=TALL)
 

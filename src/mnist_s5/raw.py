@@ -59,7 +59,8 @@ def _download(raw: Path, name: str) -> bytes:
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
             failures.append(f"{mirror} ({type(error).__name__})")
     raise DataError(
-        f"Full MNIST is neither in {raw} nor to be had from {' or '.join(failures)}: set MNIST_S5_DATA to a folder "
+        f"{name} is {'damaged' if (raw / name).exists() else 'not'} in {raw}, and full MNIST is not to be had from "
+        f"{' or '.join(failures) or 'any mirror'}: set MNIST_S5_DATA to a folder "
         "that holds MNIST/raw, or try again on another network, or choose source='sample'."
     )
 

@@ -4,19 +4,20 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR, StepLR
 
 from .model import Net
 
 SCHEDULES = ("step", "one_cycle")
 INITS = ("torch", "he")
 _MUST_BE = {
-    "epochs": ("a number above 0", lambda x: math.isfinite(x) and x > 0),
-    "batch_size": ("a whole number of at least 1", lambda x: x >= 1 and x == int(x)),
+    "epochs": ("a number above 0 and below a million", lambda x: 0 < x < 1e6),
+    "batch_size": ("a whole number of at least 1", lambda x: isinstance(x, Integral) and int(x) >= 1),
     "learning_rate": ("a finite number above 0", lambda x: math.isfinite(x) and x > 0),
     "momentum": ("a number from 0 to below 1", lambda x: 0 <= x < 1),
     "nesterov": ("True or False", lambda x: True),
@@ -50,9 +51,12 @@ class Recipe:
     def __post_init__(self) -> None:
         for field, (wanted, holds) in _MUST_BE.items():
             value = getattr(self, field)
-            kinds = {"nesterov": (bool,), "schedule": (str,), "init": (str,)}.get(field, (int, float))
+            kinds = {"nesterov": (bool,), "schedule": (str,), "init": (str,)}.get(field, (Real,))
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not holds(value):
                 raise ValueError(f"{field}={value!r} cannot be used: it must be {wanted}.")
+
+        if self.nesterov and not self.momentum:
+            raise ValueError("momentum=0 cannot be used with nesterov=True: give a momentum above 0.")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Optimizer updates in all, at least one."""
@@ -106,10 +110,13 @@ def make_scheduler(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -
     """The recipe's schedule, to be stepped after each optimizer update."""
     if recipe.schedule == "step":
         return StepLR(optimizer, step_size=15 * steps_per_epoch, gamma=0.1)
+    total = recipe.steps(steps_per_epoch)
+    if total < 10:  # too few to warm up: OneCycleLR would divide by zero, or never leave zero
+        return LinearLR(optimizer, start_factor=1.0, end_factor=1 / total, total_iters=total)
     return OneCycleLR(
         optimizer,
         max_lr=recipe.learning_rate,
-        total_steps=recipe.steps(steps_per_epoch),
+        total_steps=total,
         pct_start=0.2,
         anneal_strategy="linear",
         cycle_momentum=False,

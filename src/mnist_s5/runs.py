@@ -1,5 +1,6 @@
 """A notebook as a job: strict parameters, a folder for each run, and what it measured as JSON."""
 
+import ast
 import base64
 import difflib
 import json
@@ -49,7 +50,12 @@ def new_run(run_dir: str = "") -> Path:
 
 
 def last_checkpoint(run_dir: str = "") -> Path:
-    """The newest checkpoint under the named folder, or else of all runs, or else the one that the package ships."""
+    """The newest checkpoint under the named folder, or else of all runs, or else the one that the package ships.
+
+    Raises FileNotFoundError for a named folder that does not exist.
+    """
+    if run_dir and not Path(run_dir).expanduser().is_dir():
+        raise FileNotFoundError(f"There is no run {run_dir}: name a run's folder, or leave run_dir empty.")
     for place in [Path(run_dir).expanduser(), runs_folder()] if run_dir else [runs_folder()]:
         found = sorted(place.rglob(CHECKPOINT), key=lambda path: path.stat().st_mtime)
         if found:
@@ -104,9 +110,21 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
     return found
 
 
+def _kind(facts: dict[str, Any]) -> str:
+    """The parameter's type: as annotated, or else that of its default."""
+    if facts["inferred_type_name"] != "None":
+        return str(facts["inferred_type_name"])
+    try:
+        return type(ast.literal_eval(facts["default"])).__name__
+    except (ValueError, SyntaxError):
+        return "unknown"
+
+
 def _parse(name: str, text: str, kind: str) -> Any:
     if kind.startswith("Optional["):
         return None if text == "None" else _parse(name, text, kind[9:-1])
+    if kind not in ("bool", "int", "float", "str"):
+        raise RunError(f"{name} is of type {kind}, which the command line cannot give: set it in the notebook.")
     try:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
@@ -126,9 +144,17 @@ def strict_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]
     """
     from papermill import inspect_notebook
 
-    declared = [{name: about["inferred_type_name"] for name, about in inspect_notebook(n).items()} for n in notebooks]
+    declared = []
+    for notebook in notebooks:
+        try:
+            about = inspect_notebook(notebook)
+        except Exception as error:  # whatever nbformat and papermill raise for a file that is no notebook
+            raise RunError(f"{notebook} is no notebook of Python that can be read ({type(error).__name__}).") from error
+        declared.append({name: _kind(facts) for name, facts in about.items()})
     shares: list[dict[str, Any]] = [{} for _ in notebooks]
     for name, text in pairs:
+        if name == "run_dir":
+            raise RunError("run_dir is set by --out: name the run's folder there.")
         if not any(name in kinds for kinds in declared):
             allowed = list(dict.fromkeys(known for kinds in declared for known in kinds))
             near = difflib.get_close_matches(name, allowed, 1)
@@ -149,11 +175,15 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Pa
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / notebook.name
+    if target.resolve() == notebook.resolve():
+        raise RunError(f"{notebook.name} would be overwritten by its own run: choose another folder with --out.")
     try:
         quiet = ["--log-level=ERROR"]  # of the kernel: its advice on transports is not for learners
         done = execute_notebook(notebook, target, parameters, kernel_name="python3", extra_arguments=quiet)
     except PapermillExecutionError as error:
         raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {target})") from None
+    except RuntimeError as error:  # the kernel died
+        raise RunError(f"{notebook.stem} stopped: {error}; perhaps the memory was too small (see {target})") from error
     for cell in done.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
