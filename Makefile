@@ -1,4 +1,5 @@
-# Each target does its own set-up; a second call reinstalls nothing.
+# Each target does its own set-up; a second call reinstalls nothing. uv installs faster than pip, which does it where uv
+# cannot (it does not read pip's configuration).
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
@@ -42,12 +43,12 @@ address:
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) scripts/check_machine.py
 	@echo "Setting up .venv: this downloads PyTorch and takes a few minutes."
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing --python $(PYTHON) .venv && \
-	  uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
+	@$(PYTHON) -m venv .venv
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install -q --disable-pip-version-check uv || true
+	@PATH="$$PWD/$(BIN):$$PATH"; \
+	if uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock 2>/dev/null; then \
 	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
-	  $(PYTHON) -m venv .venv && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
