@@ -3,4 +3,4 @@
 import os
 import tempfile
 
-os.environ["MNIST_S5_RUNS"] = tempfile.mkdtemp(prefix="mnist_s5-runs-")
+os.environ.setdefault("MNIST_S5_RUNS", tempfile.mkdtemp(prefix="mnist_s5-runs-"))

@@ -156,7 +156,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
     (site / "theirs.pth").write_text(str(theirs))
     (theirs / "google").mkdir(exist_ok=True)
     (theirs / "google" / "colab.py").touch()
-    python = next((tmp_path / "colab").glob("*/python*"))
+    python = Path(sysconfig.get_path("scripts", "venv", places)) / "python"
     kernel = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
     (tmp_path / "kernels" / "colab").mkdir(parents=True)
     (tmp_path / "kernels" / "colab" / "kernel.json").write_text(json.dumps(kernel | {"display_name": "Colab"}))
