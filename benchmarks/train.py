@@ -14,12 +14,12 @@ import mnist_s5 as s5
 def main(name: str, source: str, seeds: list[int]) -> None:
     """One run a seed, one after the other, on the device that "auto" finds."""
     device = s5.get_device()
-    recipe = s5.get_recipe(name, source)
+    train_set, test_set = s5.load_mnist(source)
+    recipe = s5.get_recipe(name, train_set.source)
     for seed in seeds:
         s5.seed_everything(seed)
         model = s5.make_model(recipe)
-        train_set, train_loader = s5.get_trainloader(recipe.batch_size, source=source, seed=seed, device=device)
-        test_set, test_loader = s5.get_testloader(source=source, device=device)
+        train_loader, test_loader = s5.make_loaders(recipe, train_set, test_set, seed=seed, device=device)
         history = s5.fit(model, recipe, train_loader, test_loader, device=device)
         with TemporaryDirectory() as folder:
             images = len(train_set), len(test_set)

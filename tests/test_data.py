@@ -1,5 +1,6 @@
 import hashlib
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -79,6 +80,53 @@ def test_loaders_repeat_for_a_seed() -> None:
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+def test_a_device_loaders_batches(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    loader = s5.DeviceLoader(sample[1], 300)
+    batches = list(loader)
+    assert [tuple(images.shape) for images, _ in batches] == [(300, 1, 28, 28)] * 3 + [(100, 1, 28, 28)]
+    assert len(loader) == 4
+    assert torch.equal(torch.cat([labels for _, labels in batches]), sample[1].targets)
+    assert torch.equal(batches[0][0][5], sample[1][5][0])  # to the bit what the transforms give
+    assert data.source_of(loader) == "sample"
+    assert torch.equal(loader.images[:, 0], sample[1].data)  # a batch is no view that somebody could spoil them by
+
+
+def test_a_device_loader_repeats_for_a_seed_whatever_ran_before(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    def two_epochs(seed: int, noise: int) -> list[torch.Tensor]:
+        torch.manual_seed(noise)
+        draw = partial(s5.draw_affine, degrees=15)
+        loader = s5.DeviceLoader(sample[0], 1000, draw, shuffle=True, seed=seed)
+        found = []
+        for _ in range(2):
+            torch.rand(noise)
+            found += [part for batch in loader for part in batch]
+        return found
+
+    first = two_epochs(1, 3)
+    assert all(torch.equal(a, b) for a, b in zip(first, two_epochs(1, 8)))
+    assert not torch.equal(first[1], two_epochs(2, 3)[1])
+    assert not torch.equal(first[1], first[9])  # another order in the second epoch
+    assert torch.equal(torch.cat(first[1:8:2]).sort().values, sample[0].targets.sort().values)  # each digit once
+
+
+def test_digits_held_out_are_not_trained_on(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    rest, held = s5.hold_out(sample[0], 500)
+    assert (len(rest), len(held), held.source) == (3500, 500, "sample")
+    known = {image.numpy().tobytes() for image in rest.data}
+    assert not any(image.numpy().tobytes() in known for image in held.data)
+    assert torch.equal(held.data, s5.hold_out(sample[0], 500)[1].data)
+    with pytest.raises(ValueError, match=r"n=4000 cannot be held out of 4,000 digits"):
+        s5.hold_out(sample[0], 4000)
+
+
+def test_normalize_is_the_references(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    pixels = sample[1].data[5]
+    assert torch.equal(s5.normalize(pixels), sample[1][5][0][0])
+    as_float = pixels.float()
+    s5.normalize(as_float)
+    assert torch.equal(as_float, pixels.float())  # what was given stays as it was
 
 
 def test_published_calls_give_dataset_and_loader() -> None:

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import pytest
 import torch
@@ -89,10 +90,9 @@ def test_a_loss_that_is_not_finite_stops(net: s5.Net, few: DataLoader) -> None:
 def fitted(seed: int, capsys: pytest.CaptureFixture[str]) -> tuple[s5.Net, s5.History, str]:
     s5.seed_everything(seed)
     model = s5.Net()
-    _, train_loader = s5.get_trainloader(64, source="sample", seed=seed)
-    _, test_loader = s5.get_testloader(source="sample")
+    recipe = s5.get_recipe("fast", "sample", epochs=1.02)
+    train_loader, test_loader = s5.make_loaders(recipe, *s5.load_mnist("sample"), seed=seed)
     capsys.readouterr()
-    recipe = s5.get_recipe("fast", "sample", epochs=1.1)
     return model, s5.fit(model, recipe, train_loader, test_loader, progress=False), capsys.readouterr().out
 
 
@@ -104,10 +104,61 @@ def test_fit_repeats_to_the_bit_for_a_seed(capsys: pytest.CaptureFixture[str]) -
     assert [entry[:-1] for entry in history] == [entry[:-1] for entry in again]  # all but the seconds
     other, _, _ = fitted(6, capsys)
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
-    assert [entry.epoch for entry in history] == pytest.approx([1, 69 / 63])
+    assert [entry.epoch for entry in history] == pytest.approx([1, 64 / 63])
     assert history.dataset == "sample"
     assert len(printed.splitlines()) == 2  # a line an epoch, and no trace of a bar
     assert history[-1].test_accuracy > 80
+
+
+def test_label_smoothing_is_torchs_and_not_in_the_score(net: s5.Net, few: DataLoader) -> None:
+    twin = s5.Net()
+    twin.load_state_dict(net.state_dict())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    score = s5.train(net, "cpu", few, optimizer, label_smoothing=0.2, steps=1)
+    images, labels = next(iter(few))
+    log_probs = twin(images)
+    F.cross_entropy(log_probs, labels, label_smoothing=0.2).backward()
+    torch.optim.SGD(twin.parameters(), lr=0.1).step()
+    assert score.loss == pytest.approx(F.nll_loss(log_probs, labels).item())
+    for a, b in zip(net.parameters(), twin.parameters()):
+        torch.testing.assert_close(a, b)
+
+
+def test_sixteen_bits_train_nearly_alike_and_weights_stay_float32(net: s5.Net, few: DataLoader) -> None:
+    twin = s5.Net()
+    twin.load_state_dict(net.state_dict())
+    full = s5.train(net, "cpu", few, torch.optim.SGD(net.parameters(), lr=0.01))
+    half = s5.train(twin, "cpu", few, torch.optim.SGD(twin.parameters(), lr=0.01), precision=torch.bfloat16)
+    assert half.loss == pytest.approx(full.loss, rel=0.01)
+    assert {parameter.dtype for parameter in twin.parameters()} == {torch.float32}
+    assert any(not torch.equal(a, b) for a, b in zip(net.parameters(), twin.parameters()))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_fit_uses_the_recipes_layout(channels_last: bool) -> None:
+    recipe = s5.get_recipe("fast", "sample", epochs=0.05, channels_last=channels_last)
+    model = s5.make_model(recipe)
+    s5.fit(model, recipe, *s5.make_loaders(recipe, *s5.load_mnist("sample")), progress=False)
+    assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_nothing_in_the_loop_waits_for_the_gpu() -> None:
+    recipe = s5.get_recipe("fast", "sample")
+    model = s5.make_model(recipe).to("cuda")
+    loader, _ = s5.make_loaders(recipe, *s5.load_mnist("sample"), device="cuda")
+    optimizer = s5.make_optimizer(recipe, model.parameters())
+
+    def waits(steps: int) -> int:
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            s5.train(model, "cuda", loader, optimizer, steps=steps, precision=torch.bfloat16)
+        torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(warning.message) for warning in caught)
+
+    waits(1)
+    assert waits(20) == waits(2)  # before the first step and after the last, as often as it may
 
 
 def test_progress_can_be_seen_and_turned_off(net: s5.Net, few: DataLoader, capsys: pytest.CaptureFixture[str]) -> None:

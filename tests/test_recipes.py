@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import mnist_s5 as s5
 def test_the_reference_is_as_published() -> None:
     recipe = s5.get_recipe("reference")
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.momentum) == (20, 512, 0.01, 0.9)
-    assert (recipe.nesterov, recipe.schedule, recipe.flip) == (False, "step", 0.0)
+    assert (recipe.nesterov, recipe.muon, recipe.schedule, recipe.init) == (False, 0.0, "step", "torch")
+    assert (recipe.crop, recipe.degrees, recipe.zoom, recipe.shift, recipe.flip) == (0.1, 15.0, 0.0, 0.0, 0.0)
+    assert (recipe.batched, recipe.channels_last, recipe.bfloat16, recipe.label_smoothing) == (False, False, False, 0.0)
     assert s5.get_recipe("reference", "sample") == recipe
 
 
@@ -38,18 +41,20 @@ def test_the_reference_schedule_is_a_step_every_15_epochs() -> None:
 
 
 def test_one_cycle_warms_up_for_a_fifth_and_ends_near_zero() -> None:
-    found = rates(s5.get_recipe("fast", epochs=1), 100)
+    recipe = s5.get_recipe("fast", epochs=1)
+    found = rates(recipe, 100)
     assert len(found) == 100
-    assert max(found) == pytest.approx(0.05)
+    assert max(found) == pytest.approx(recipe.learning_rate)
     assert found.index(max(found)) == 19
     assert found[-1] < 1e-4
 
 
 @pytest.mark.parametrize("total", range(1, 13))
 def test_the_shortest_runs_have_a_schedule_too(total: int) -> None:
-    found = rates(s5.get_recipe("fast", epochs=total), 1)
+    recipe = s5.get_recipe("fast", epochs=total)
+    found = rates(recipe, 1)
     assert len(found) == total
-    assert max(found) == pytest.approx(0.05, rel=0.1)  # the peak may fall between two steps
+    assert max(found) == pytest.approx(recipe.learning_rate, rel=0.1)  # the peak may fall between two steps
 
 
 def test_initial_weights_are_the_recipes() -> None:
@@ -66,6 +71,53 @@ def test_initial_weights_are_the_recipes() -> None:
         else:
             fan_in = weight[0].numel()
             assert weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15), name
+
+
+def test_muon_gets_the_hidden_weights_and_sgd_the_rest() -> None:
+    model, recipe = s5.Net(), s5.get_recipe("fast")
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    others, hidden = s5.make_optimizer(recipe, model.parameters()).param_groups
+    assert {names[p] for p in hidden["params"]} == {
+        f"{layer}.weight" for layer in ("conv1", "conv2", "conv3", "conv4", "fc1")
+    }
+    assert len(others["params"]) + len(hidden["params"]) == len(names)
+    assert (others["orthogonal"], hidden["orthogonal"], others["lr"]) == (False, True, recipe.learning_rate)
+    assert hidden["lr"] == pytest.approx(recipe.muon * recipe.learning_rate)
+    doubled = s5.make_optimizer(replace(recipe, learning_rate=2 * recipe.learning_rate), model.parameters())
+    assert doubled.param_groups[1]["lr"] == pytest.approx(2 * hidden["lr"])
+    assert type(s5.make_optimizer(s5.get_recipe("reference"), model.parameters())) is torch.optim.SGD
+
+
+def test_every_rate_follows_the_schedule() -> None:
+    recipe = s5.get_recipe("fast")
+    optimizer = s5.make_optimizer(recipe, s5.Net().parameters())
+    highest = [group["lr"] for group in optimizer.param_groups]
+    scheduler = s5.make_scheduler(recipe, optimizer, 100)
+    for _ in range(50):
+        optimizer.step()
+        scheduler.step()
+    shares = [now / top for now, top in zip(scheduler.get_last_lr(), highest)]
+    assert shares == pytest.approx([shares[0]] * 2)
+    assert 0.5 < shares[0] < 0.7
+
+
+def test_sixteen_bits_where_they_are_asked_for_and_fast() -> None:
+    assert s5.get_recipe("reference").precision("cpu") == torch.float32
+    assert s5.get_recipe("fast").precision("cpu") == s5.fast_dtype("cpu")
+
+
+def test_loaders_are_the_recipes(sample: tuple[s5.Digits, s5.Digits]) -> None:
+    classic, classic_test = s5.make_loaders(s5.get_recipe("reference", crop=0.3, flip=0.5), *sample, seed=7)
+    steps = classic.dataset.transform.transforms
+    assert (classic.batch_size, classic.generator.initial_seed()) == (512, 7)
+    assert (type(steps[0]).__name__, steps[1].p) == ("RandomHorizontalFlip", 0.3)
+    batched, batched_test = s5.make_loaders(s5.get_recipe("fast", "sample"), *sample, seed=7)
+    assert isinstance(batched, s5.DeviceLoader)
+    assert batched.batch_size == 64
+    assert not torch.equal(next(iter(batched))[0], next(iter(batched))[0])
+    for (images, labels), (theirs, same) in zip(classic_test, batched_test, strict=True):
+        assert torch.equal(images, theirs)  # to the bit: one test for all recipes
+        assert torch.equal(labels, same)
 
 
 def test_epochs_may_be_a_fraction() -> None:
@@ -94,6 +146,14 @@ def test_a_recipe_adapts_to_the_sample_and_to_changes() -> None:
         ("momentum", 1.0, "below 1"),
         ("nesterov", "yes", "True or False"),
         ("flip", 1.5, "0 to 1"),
+        ("crop", -0.1, "0 to 1"),
+        ("zoom", 1.0, "below 1"),
+        ("shift", 29, "28"),
+        ("degrees", math.nan, "180"),
+        ("muon", -1, "at least 0"),
+        ("label_smoothing", 1, "below 1"),
+        ("batched", 1, "True or False"),
+        ("bfloat16", "True", "True or False"),
         ("schedule", "cosine", "step, one_cycle"),
         ("init", "zeros", "torch, he"),
     ],
@@ -106,9 +166,13 @@ def test_a_useless_value_is_one_sentence(field: str, value: Any, wanted: str) ->
 
 
 def test_unknown_names_get_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match="reference, fast"):
+    with pytest.raises(ValueError, match="reference, fast, best"):
         s5.get_recipe("slow")
     with pytest.raises(ValueError, match="momentum=0"):
         s5.get_recipe("fast", momentum=0)
+    with pytest.raises(ValueError, match="set nesterov=True"):
+        s5.get_recipe("fast", nesterov=False)
+    with pytest.raises(ValueError, match="set batched=True"):
+        s5.get_recipe("reference", shift=2.0)
     with pytest.raises(ValueError, match="did you mean learning_rate"):
         s5.get_recipe("fast", learnig_rate=0.1)

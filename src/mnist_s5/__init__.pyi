@@ -1,19 +1,22 @@
 # The names that the course exports; __init__.py loads each when it is first used.
+from .augment import draw_affine as draw_affine, warp as warp
 from .checkpoint import (
     SHIPPED as SHIPPED, CheckpointError as CheckpointError, load_checkpoint as load_checkpoint,
     save_checkpoint as save_checkpoint,
 )
 from .data import (
-    MEAN as MEAN, STD as STD, Digits as Digits, get_testloader as get_testloader,
-    get_trainloader as get_trainloader, load_mnist as load_mnist, test_transforms as test_transforms,
-    train_transforms as train_transforms,
+    MEAN as MEAN, STD as STD, DeviceLoader as DeviceLoader, Digits as Digits, get_testloader as get_testloader,
+    get_trainloader as get_trainloader, hold_out as hold_out, image_loader as image_loader,
+    load_mnist as load_mnist, normalize as normalize,
+    test_transforms as test_transforms, train_transforms as train_transforms,
 )
-from .device import get_device as get_device, seed_everything as seed_everything
+from .device import fast_dtype as fast_dtype, get_device as get_device, seed_everything as seed_everything
 from .engine import (
     Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
     test as test, train as train,
 )
 from .model import Net as Net
+from .muon import Muon as Muon, orthogonalize as orthogonalize
 from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
 from .plots import (
     TALL as TALL, WIDE as WIDE, bars as bars, confusion_matrix as confusion_matrix, curves as curves,
@@ -22,7 +25,8 @@ from .plots import (
 )
 from .raw import DataError as DataError, data_folder as data_folder
 from .recipes import (
-    RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe, make_model as make_model,
+    RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe, make_loaders as make_loaders,
+    make_model as make_model,
     make_optimizer as make_optimizer, make_scheduler as make_scheduler,
 )
 from .runs import (

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from .augment import warp
 from .raw import DataError, data_folder, raw_file
 
 MEAN, STD = 0.1307, 0.3081  # of all training pixels on a scale of 0 to 1; 01_data_visualization measures them
@@ -37,15 +38,16 @@ class Digits(Dataset[tuple[Any, int]]):
         return self.transform(Image.fromarray(self.data[index].numpy())), int(self.targets[index])
 
 
-def train_transforms(flip: float = 0.0) -> transforms.Compose:
+def train_transforms(flip: float = 0.0, crop: float = 0.1, degrees: float = 15.0) -> transforms.Compose:
     """The reference's training pipeline: PIL image to normalised float [1, 28, 28].
 
-    flip: probability of a mirror image; the reference's text names it, its code leaves it out.
+    flip: probability of a mirror image; the reference's text names it, its code leaves it out. crop: probability of
+    the middle 22 pixels enlarged to 28. degrees: of rotation, to either side.
     """
     steps: list[Callable[[Any], Any]] = [
-        transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
+        transforms.RandomApply([transforms.CenterCrop(22)], p=crop),
         transforms.Resize((28, 28)),
-        transforms.RandomRotation((-15.0, 15.0), fill=0),
+        transforms.RandomRotation((-degrees, degrees), fill=0),
         transforms.ToTensor(),
         transforms.Normalize((MEAN,), (STD,)),
     ]
@@ -55,6 +57,11 @@ def train_transforms(flip: float = 0.0) -> transforms.Compose:
 def test_transforms() -> transforms.Compose:
     """The reference's test pipeline: PIL image to normalised float [1, 28, 28]."""
     return transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Pixels of 0 to 255, uint8 or float of any shape, as the network takes them: float, as `test_transforms` gives."""
+    return images.to(torch.float32, copy=True).div_(255).sub_(MEAN).div_(STD)
 
 
 @lru_cache(maxsize=1)
@@ -108,6 +115,19 @@ def load_mnist(source: str = "auto") -> tuple[Digits, Digits]:
     return Digits(x, y, found, train_transforms()), Digits(x_test, y_test, found, test_transforms())
 
 
+def hold_out(digits: Digits, n: int = 5000, seed: int = 0) -> tuple[Digits, Digits]:
+    """The digits without n of them, and these n, to choose by what must not be chosen by test digits.
+
+    Raises ValueError where n leaves nothing on either side.
+    """
+    if not 0 < n < len(digits):
+        raise ValueError(f"n={n} cannot be held out of {len(digits):,} digits: choose a number between.")
+    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))
+    parts = [(digits.data[rows], digits.targets[rows]) for rows in (order[n:], order[:n])]
+    rest, held = (Digits(*part, digits.source, digits.transform) for part in parts)
+    return rest, held
+
+
 def source_of(batches: Any) -> str:
     """Where a loader's digits come from: "mnist", "sample", or "unknown"."""
     while not hasattr(batches, "source") and hasattr(batches, "dataset"):
@@ -115,7 +135,15 @@ def source_of(batches: Any) -> str:
     return getattr(batches, "source", "unknown")
 
 
-def _loader(digits: Digits, batch_size: int, device: torch.device | str, shuffle: bool, seed: int) -> DataLoader:
+def image_loader(
+    digits: Digits,
+    batch_size: int = 512,
+    *,
+    shuffle: bool = False,
+    seed: int = 1,
+    device: torch.device | str = "cpu",
+) -> DataLoader:
+    """Batches made image by image, as the digits' transform says, by torch's DataLoader and two workers on Linux."""
     kind = torch.device(device).type
     # Worker processes hang or warn in notebooks that spawn (Windows, macOS) and beside MPS.
     workers = min(2, os.cpu_count() or 1) if sys.platform == "linux" and kind != "mps" else 0
@@ -127,6 +155,41 @@ def _loader(digits: Digits, batch_size: int, device: torch.device | str, shuffle
         pin_memory=kind == "cuda",
         generator=torch.Generator().manual_seed(seed),
     )
+
+
+class DeviceLoader:
+    """Batches made where the network computes: the digits lie there as one uint8 tensor, and a batch is a slice of it.
+
+    Iterating gives images float [batch_size, 1, 28, 28], normalised, and labels int64 [batch_size]. draw: takes the
+    number of digits and a generator, gives a map for each, as `draw_affine` does; None leaves them as they are. Order
+    and maps come from the loader's own generator, on the CPU: the same for a seed, whatever ran before, on any device.
+    """
+
+    def __init__(
+        self,
+        digits: Digits,
+        batch_size: int = 512,
+        draw: Callable[[int, torch.Generator], Tensor] | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.dataset, self.batch_size, self.draw, self.shuffle = digits, batch_size, draw, shuffle
+        self.images, self.labels = digits.data.unsqueeze(1).to(device), digits.targets.to(device)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n, device = len(self.labels), self.labels.device
+        order = torch.randperm(n, generator=self.generator) if self.shuffle else torch.arange(n)
+        maps = self.draw(n, self.generator) if self.draw else torch.empty(n, 0)
+        # The whole epoch's draws go to the device at once, so that nothing waits for them later.
+        for rows, affine in zip(order.to(device).split(self.batch_size), maps.to(device).split(self.batch_size)):
+            images = self.images[rows]
+            yield normalize(warp(images, affine) if self.draw else images), self.labels[rows]
 
 
 def get_trainloader(
@@ -143,7 +206,7 @@ def get_trainloader(
     """
     digits, _ = load_mnist(source)
     digits.transform = transform or digits.transform
-    return digits, _loader(digits, batch_size, device, True, seed)
+    return digits, image_loader(digits, batch_size, shuffle=True, seed=seed, device=device)
 
 
 def get_testloader(
@@ -151,4 +214,4 @@ def get_testloader(
 ) -> tuple[Digits, DataLoader]:
     """The test digits and their loader, always in the same order; otherwise as `get_trainloader`."""
     _, digits = load_mnist(source)
-    return digits, _loader(digits, batch_size, device, False, 0)
+    return digits, image_loader(digits, batch_size, device=device)

@@ -20,6 +20,15 @@ def get_device(name: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device has instructions to multiply it faster than float32, and otherwise float32."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)() if kind == "cpu" else {}
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch on every device, and let cuDNN choose only algorithms that repeat bit for bit."""
     random.seed(seed)

@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .data import source_of
+from .data import DeviceLoader, source_of
 from .recipes import Recipe, make_optimizer, make_scheduler
 
-Batches = DataLoader[Any] | Sequence[tuple[Tensor, Tensor]]  # images float [N, 1, 28, 28], labels int64 [N]
+# Gives images float [N, 1, 28, 28], labels int64 [N].
+Batches = DataLoader[Any] | DeviceLoader | Sequence[tuple[Tensor, Tensor]]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar: their mean, or their sum
 
 
@@ -123,12 +124,16 @@ def train(
     *,
     scheduler: LRScheduler | None = None,
     steps: int | None = None,
+    label_smoothing: float = 0.0,
+    precision: torch.dtype = torch.float32,
     progress: bool | None = None,
 ) -> Score:
     """Train for one epoch, or for its first `steps` steps; the scheduler, if any, moves at each step.
 
     Returns the mean loss and the accuracy over the digits as they came by, each before its own update.
-    progress: a bar, or None for a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
+    label_smoothing: the share of each label that is spread over all ten (the loss returned is without it); precision:
+    torch.bfloat16 multiplies in 16 bits, by autocast, while weights and loss stay float32; progress: a bar, or None for
+    a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
     """
     device = torch.device(device)
     tally = _Tally(criterion, device)
@@ -139,9 +144,15 @@ def train(
     for _, (images, labels) in zip(_bar(range(total), "train", total, progress), train_loader):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         optimizer.zero_grad()
-        log_probs = model(images)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            log_probs = model(images)
+        log_probs = log_probs.float()
         loss = criterion(log_probs, labels)
-        loss.backward()
+        objective = loss
+        if label_smoothing:
+            evenly = -log_probs.mean() * (1 if tally.averages else len(labels))
+            objective = torch.lerp(loss, evenly, label_smoothing)
+        objective.backward()
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
@@ -182,7 +193,14 @@ def fit(
 
     The test digits are looked at for the curves alone: nothing is chosen by them.
     """
-    model.to(device)
+    device = torch.device(device)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    how: dict[str, Any] = {
+        "label_smoothing": recipe.label_smoothing,
+        "precision": recipe.precision(device),
+        "progress": progress,
+    }
     _, per_epoch = _count(test_loader), _count(train_loader)
     total = recipe.steps(per_epoch)
     optimizer = make_optimizer(recipe, model.parameters())
@@ -190,7 +208,7 @@ def fit(
     history = History(dataset=source_of(train_loader))
     for done in range(0, total, per_epoch):
         steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
-        trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, progress=progress)
+        trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, **how)
         seconds = time.perf_counter() - start
         tested = test(model, device, test_loader, progress=progress)
         history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
