@@ -207,7 +207,7 @@ def test_the_readmes_code_runs(tmp_path: Path) -> None:
     """The package's example, pasted as it stands, on the sample and with a fraction of its epoch."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert "epochs=1)" in code
-    small = 'import mnist_s5.data as d; load = d.load_mnist; d.load_mnist = lambda source="auto": load("sample")\n'
+    small = 'import mnist_s5.loaders as d; load = d.load_mnist; d.load_mnist = lambda source="auto": load("sample")\n'
     short = small + code.replace("epochs=1)", "epochs=0.2)")
     done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

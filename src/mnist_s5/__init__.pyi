@@ -5,21 +5,24 @@ from .checkpoint import (
     save_checkpoint as save_checkpoint,
 )
 from .data import (
-    MEAN as MEAN, STD as STD, DeviceLoader as DeviceLoader, Digits as Digits, get_testloader as get_testloader,
-    get_trainloader as get_trainloader, hold_out as hold_out, image_loader as image_loader,
-    load_mnist as load_mnist, normalize as normalize,
-    test_transforms as test_transforms, train_transforms as train_transforms,
+    MEAN as MEAN, STD as STD, Digits as Digits, hold_out as hold_out, load_mnist as load_mnist,
+    normalize as normalize, test_transforms as test_transforms, train_transforms as train_transforms,
 )
 from .device import fast_dtype as fast_dtype, get_device as get_device, seed_everything as seed_everything
 from .engine import (
     Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
     test as test, train as train,
 )
+from .loaders import (
+    DeviceLoader as DeviceLoader, get_testloader as get_testloader, get_trainloader as get_trainloader,
+    image_loader as image_loader,
+)
 from .model import Net as Net
 from .muon import Muon as Muon, orthogonalize as orthogonalize
 from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
+from .picture import TALL as TALL, WIDE as WIDE
 from .plots import (
-    TALL as TALL, WIDE as WIDE, bars as bars, confusion_matrix as confusion_matrix, curves as curves,
+    bars as bars, climb as climb, confusion_matrix as confusion_matrix, curves as curves,
     data_visualization as data_visualization,
     digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
 )

@@ -1,7 +1,6 @@
 """The loops: one epoch of training, one pass of testing, and `fit` over epochs."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from .data import DeviceLoader, source_of
+from .loaders import DeviceLoader, source_of
+from .progress import bar
 from .recipes import Recipe, make_optimizer, make_scheduler
 
 # Gives images float [N, 1, 28, 28], labels int64 [N].
@@ -101,20 +100,6 @@ class _Tally:
         return Score(self.loss.item() / self.seen, 100 * self.correct.item() / self.seen)
 
 
-def _watched() -> bool:
-    """Whether somebody sees a progress bar: on a terminal, or in a notebook that is not executed in batch."""
-    ipython = sys.modules.get("IPython")
-    kernel = getattr(ipython and ipython.get_ipython(), "kernel", None)
-    if kernel is None:
-        return sys.stdout.isatty()
-    return bool(kernel.get_parent().get("content", {}).get("allow_stdin"))  # a person can be asked, a batch cannot
-
-
-def _bar(batches: Iterable[Any], what: str, total: int, progress: bool | None) -> Iterable[Any]:
-    hidden = not (_watched() if progress is None else progress)
-    return tqdm(batches, what, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
-
-
 def train(
     model: nn.Module,
     device: torch.device | str,
@@ -141,7 +126,7 @@ def train(
     if total < 1:
         raise ValueError(f"steps={steps} trains nothing: it must be at least 1.")
     model.train()
-    for _, (images, labels) in zip(_bar(range(total), "train", total, progress), train_loader):
+    for _, (images, labels) in zip(bar(range(total), "train", total, progress), train_loader):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         optimizer.zero_grad()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -173,7 +158,7 @@ def test(
     device = torch.device(device)
     tally = _Tally(criterion, device)
     model.eval()
-    for images, labels in _bar(test_loader, "test", _count(test_loader), progress):
+    for images, labels in bar(test_loader, "test", _count(test_loader), progress):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
         tally.add(criterion(log_probs, labels), log_probs, labels)

@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR, StepLR
 from torch.utils.data import DataLoader
 
 from .augment import draw_affine
-from .data import DeviceLoader, Digits, image_loader, test_transforms, train_transforms
+from .data import Digits, test_transforms, train_transforms
 from .device import fast_dtype
+from .loaders import DeviceLoader, image_loader
 from .model import Net
 from .muon import Muon
 
@@ -104,7 +105,7 @@ class Recipe:
 
 
 _FAST = Recipe(
-    "fast", epochs=1, batch_size=128, learning_rate=0.03, momentum=0.95, nesterov=True, muon=2 / 3,
+    "fast", epochs=1, batch_size=128, learning_rate=0.03, momentum=0.95, nesterov=True, muon=0.7,
     schedule="one_cycle", init="he", label_smoothing=0.05, batched=True, crop=0.0, zoom=0.1, shift=2.0,
     channels_last=True, bfloat16=True,
 )  # fmt: skip

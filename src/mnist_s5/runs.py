@@ -91,9 +91,10 @@ def save_run(
 
 
 def recorded(name: str) -> tuple[History, dict[str, Any]]:
-    """The history of a recorded run of the course, and all its metrics: benchmarks/results/NAME.json."""
+    """What the course recorded in benchmarks/results/NAME.json: the run's history, empty for a comparison, and all."""
     metrics = json.loads(course_path(f"benchmarks/results/{name}.json").read_text())
-    return History((Epoch(**entry) for entry in metrics["history"]), metrics["dataset"]), metrics
+    entries = metrics.get("history", ())
+    return History((Epoch(**entry) for entry in entries), metrics.get("dataset", "unknown")), metrics
 
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:

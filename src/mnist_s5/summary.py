@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torchinfo import ModelStatistics, summary
 
-from .plots import BLUE, GREY, ORANGE, Picture, new_picture
+from .picture import BLUE, GREY, ORANGE, Picture, new_picture
 
 
 class Layer(NamedTuple):

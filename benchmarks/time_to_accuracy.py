@@ -1,0 +1,153 @@
+"""Time to 99.35 %: `fast`, stopped after half an epoch, against the reference recipe in its classic form. `make bench`.
+
+The classic form is per-image PIL transforms, a DataLoader with two workers, batches of 512 and the default layout. In
+one process, in turns: a quarter of an epoch of it, scaled to its 20 epochs, and `fast` with a new seed. Then what the
+step consists of. Prints, and writes results/time_to_accuracy.json.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from record import record
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+import mnist_s5 as s5
+
+TARGET = 99.35  # percent: what the reference's authors published
+
+
+def seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """How long the call takes, with all that it left running on the device."""
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """The device's best rate of multiplying square matrices, in floating-point operations a second."""
+    best = 0.0
+    for side in (1024, 2048, 4096):
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        times = [seconds(lambda a=a, b=b: a @ b, device) for _ in range(7)]
+        best = max(best, 2 * side**3 / statistics.median(times[2:]))
+    return best
+
+
+def operations_per_digit() -> float:
+    """Floating-point operations of one training step, a digit, as torch counts them: multiply and add are two."""
+    model, images = s5.Net(), torch.zeros(8, 1, 28, 28)
+    with FlopCounterMode(display=False) as counter:
+        F.nll_loss(model(images), torch.zeros(8, dtype=torch.long)).backward()
+    return counter.get_total_flops() / len(images)
+
+
+def classic_seconds(data: tuple[s5.Digits, s5.Digits], part: float, seed: int, device: torch.device) -> float:
+    """Training time of the reference's 20 epochs, from a part of one; the workers' start counts once an epoch."""
+    recipe = s5.get_recipe("reference")
+    s5.seed_everything(seed)
+    model = s5.make_model(recipe).to(device)
+    optimizer = s5.make_optimizer(recipe, model.parameters())
+    loader, _ = s5.make_loaders(recipe, *data, seed=seed, device=device)
+    s5.train(model, device, list(islice(loader, 1)), optimizer)  # warms up
+    start = seconds(lambda: next(iter(loader)), device)
+    steps = max(1, round(part * len(loader)))
+    timed = seconds(lambda: s5.train(model, device, loader, optimizer, steps=steps, progress=False), device)
+    return recipe.epochs * (start + (timed - start) / steps * len(loader))
+
+
+def images_per_second(loader: Iterable[tuple[torch.Tensor, torch.Tensor]], n: int, device: torch.device) -> float:
+    """How fast the loader alone gives its first n batches."""
+    seen: list[int] = []
+    spent = seconds(lambda: seen.extend(len(labels) for _, labels in islice(loader, n)), device)
+    return sum(seen) / spent
+
+
+def fast_run(recipe: s5.Recipe, data: tuple[s5.Digits, s5.Digits], seed: int, device: torch.device) -> s5.History:
+    """Train by the recipe, as 02_training does."""
+    s5.seed_everything(seed)
+    model = s5.make_model(recipe)
+    return s5.fit(model, recipe, *s5.make_loaders(recipe, *data, seed=seed, device=device), device=device)
+
+
+def main(seeds: list[int], epochs: float, source: str, part: float) -> dict[str, Any]:
+    """Measure everything, and give what is to be recorded."""
+    device, data = s5.get_device(), s5.load_mnist(source)
+    fast, reference = s5.get_recipe("fast", data[0].source, epochs=epochs), s5.get_recipe("reference")
+    start = time.perf_counter()
+    fast_run(replace(fast, epochs=epochs / 50), data, 0, device)
+    warm_up = time.perf_counter() - start
+    classic, ours, accuracy = [], [], []
+    for seed in tqdm(seeds, "rounds", unit="round"):
+        classic.append(classic_seconds(data, part, seed, device))
+        history = fast_run(fast, data, seed, device)
+        ours.append(sum(entry.seconds for entry in history))
+        accuracy.append(history[-1].test_accuracy)
+        tqdm.write(f"seed {seed}: classic {classic[-1]:.0f} s, fast {ours[-1]:.1f} s, {accuracy[-1]:.2f} %")
+    by_image, batched = (s5.make_loaders(recipe, *data, device=device)[0] for recipe in (reference, fast))
+    loading = [(images_per_second(by_image, 40, device), images_per_second(batched, 10**6, device)) for _ in range(3)]
+    per_image, per_batch = (statistics.median(rates) for rates in zip(*loading))
+    trained = statistics.median(fast.steps(len(batched)) * fast.batch_size / spent for spent in ours)
+    rates = {str(kind)[6:]: matrix_rate(kind, device) for kind in {torch.float32, fast.precision(device)}}
+    operations = operations_per_digit() * trained
+    memory = {"gpu_memory_mb": torch.cuda.max_memory_allocated() // 10**6} if device.type == "cuda" else {}
+    return memory | {
+        "dataset": data[0].source,
+        "device": str(device),
+        "recipe": asdict(fast),
+        "seeds": seeds,
+        "classic_part": part,
+        "classic_seconds": classic,
+        "fast_seconds": ours,
+        "warm_up_seconds": warm_up,
+        "test_accuracy": accuracy,
+        "ratio": statistics.median(a / b for a, b in zip(classic, ours)),
+        "train_images_per_second": trained,
+        "operations_per_second": operations,
+        "matrix_operations_per_second": rates,
+        "share_of_float32_rate": operations / rates["float32"],
+        "share_of_used_rate": operations / rates[str(fast.precision(device))[6:]],
+        "loader_images_per_second": {"by image": per_image, "batched": per_batch},
+        "share_of_step_for_data": trained / per_batch,
+    }
+
+
+def report(found: dict[str, Any]) -> str:
+    """What a reader wants to know of it, in lines."""
+    low, middle, high = (f(found["test_accuracy"]) for f in (min, statistics.median, max))
+    enough = "reaches" if middle >= TARGET else "DOES NOT REACH"
+    seeds = len(found["seeds"])
+    loading = found["loader_images_per_second"]
+    return f"""
+fast, {found["recipe"]["epochs"]:g} epochs: {middle:.2f} % median of {seeds} seeds ({low:.2f} to {high:.2f})
+  which {enough} {TARGET} % on {found["dataset"]}
+training time: {statistics.median(found["fast_seconds"]):.1f} s, after {found["warm_up_seconds"]:.1f} s of warming up
+reference, classic: {statistics.median(found["classic_seconds"]):.0f} s, scaled from {found["classic_part"]:g} epochs
+ratio: {found["ratio"]:.0f}
+images a second: {found["train_images_per_second"]:,.0f} trained; loaded alone {loading["by image"]:,.0f} by image, \
+{loading["batched"]:,.0f} batched ({loading["batched"] / loading["by image"]:.0f} times)
+{found["operations_per_second"] / 1e9:.0f} billion operations a second: {found["share_of_float32_rate"]:.2f} of the \
+float32 matrix rate, {found["share_of_used_rate"]:.2f} of the one in use
+augmentation and batching: {100 * found["share_of_step_for_data"]:.2f} % of the step"""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="how many (default: 5)")
+    parser.add_argument("--epochs", type=float, default=0.5, help="of fast (default: 0.5)")
+    parser.add_argument("--source", default="mnist", help="mnist (default) or sample")
+    parser.add_argument("--part", type=float, default=0.25, help="of a classic epoch a round (default: 0.25)")
+    parser.add_argument("--out", default="time_to_accuracy", help="the result's name (default: time_to_accuracy)")
+    asked = parser.parse_args()
+    found = main(list(range(1, asked.seeds + 1)), asked.epochs, asked.source, asked.part)
+    print(report(found))
+    print("written to", record(asked.out, **found).name)
