@@ -8,11 +8,12 @@ BIN := .venv/bin
 endif
 CORE := 01_data_visualization 02_training 03_summary
 
-.PHONY: help run test notebooks lint lock address .venv
+.PHONY: help run test bench notebooks lint lock address .venv
 
 help:
 	@echo "make run        execute the three core notebooks into runs/"
 	@echo "make test       run the tests"
+	@echo "make bench      time the default recipe against the reference"
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
 	@echo "make lock       choose the newest packages for requirements.lock (needs uv)"
@@ -24,6 +25,9 @@ run: .venv
 
 test: .venv
 	@$(BIN)/python -m pytest
+
+bench: .venv
+	@$(BIN)/python benchmarks/time_to_accuracy.py
 
 notebooks: .venv
 	@$(BIN)/python scripts/execute_notebooks.py

@@ -25,7 +25,8 @@ RUNGS: dict[str, dict[str, Any]] = {
     "He initialisation": {"init": "he"},
     "zoom and shift": {"crop": 0.0, "zoom": 0.1, "shift": 2.0},
     "label smoothing": {"label_smoothing": 0.05},
-    "Muon": {"muon": 0.7, "momentum": 0.95, "learning_rate": 0.03},
+    "Muon": {"muon": True, "momentum": 0.95, "learning_rate": 0.03},
+    "weight decay": {"weight_decay": 0.2},
 }
 DETOURS: dict[str, dict[str, Any]] = {
     "batches of 64, rates halved": {"batch_size": 64, "learning_rate": 0.015},

@@ -68,6 +68,13 @@ def test_groups_that_are_not_orthogonal_get_torchs_sgd() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+def test_weight_decay_shrinks_by_rate_times_it() -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.zeros(2, 2)
+    s5.Muon([weight], lr=0.5, weight_decay=0.1).step()
+    torch.testing.assert_close(weight.detach(), torch.full((2, 2), 0.95))
+
+
 def test_it_refuses_what_it_is_not_for() -> None:
     layer = nn.Linear(3, 3)
     with pytest.raises(ValueError, match=r"not for a parameter \(3,\): put it into a group with orthogonal=False"):

@@ -132,4 +132,5 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
         metrics.get("dataset"),
         metrics.get("data", {}).get("dataset"),
         metrics.get("summary", {}).get("dataset"),
+        metrics.get("faster", {}).get("dataset"),
     )

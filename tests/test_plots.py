@@ -10,6 +10,8 @@ HISTORY = s5.History(
     [s5.Epoch(1, 0.01, 0.9, 70.0, 0.4, 88.0, 5.0), s5.Epoch(2, 0.01, 0.3, 91.0, 0.2, 94.0, 5.0)], dataset="sample"
 )
 
+RUNG = {"name": "a", "changes": {}, "seconds": [4.0, 5.0], "held_out": [98.0, 99.0]}
+
 
 def pictures(sample: tuple[s5.Digits, s5.Digits], net: s5.Net) -> dict[str, Figure]:
     train, _ = sample
@@ -19,6 +21,7 @@ def pictures(sample: tuple[s5.Digits, s5.Digits], net: s5.Net) -> dict[str, Figu
         "digit_as_numbers": s5.digit_as_numbers(train.data[0], 0, "sample"),
         "bars": s5.bars(["x", "y"], [1, 2], "Two", "count", "sample"),
         "curves": s5.curves({"line": ([1, 2], [3, 4])}, "A line", "x", "y", "sample"),
+        "climb": s5.climb([RUNG, RUNG | {"name": "b", "seconds": [2.0, 3.0]}], "Two rungs", "sample"),
         "train_test_plot": s5.train_test_plot(HISTORY),
         "confusion_matrix": s5.confusion_matrix(torch.tensor([1, 2, 2]), torch.tensor([1, 2, 7]), "sample"),
         "architecture": s5.architecture(net),

@@ -29,12 +29,21 @@ class Muon(Optimizer):
 
     torch.optim.Muon takes 2-D parameters only; here a convolution's filters [out, in, h, w] count as a matrix
     [out, in * h * w]. A parameter group with `orthogonal=False` gets plain Nesterov SGD, as biases and the output
-    layer want. precision: of the iteration. Raises ValueError for a parameter of fewer than two dimensions in any
-    other group.
+    layer want. weight_decay: decoupled, each step first shrinks a parameter by lr * weight_decay of itself (Loshchilov
+    and Hutter 2019). precision: of the iteration. Raises ValueError for a parameter of fewer than two dimensions in
+    any group that is to be orthogonal.
     """
 
-    def __init__(self, params: Any, lr: float, momentum: float = 0.95, precision: torch.dtype = torch.float32) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "orthogonal": True, "precision": precision})
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, defaults | {"orthogonal": True, "precision": precision})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
@@ -57,6 +66,7 @@ class Muon(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(self._update(parameter, parameter.grad, group), alpha=-group["lr"])
         return loss
 
