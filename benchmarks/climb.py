@@ -21,11 +21,11 @@ RUNGS: dict[str, dict[str, Any]] = {
     "channels last": {"channels_last": True},
     "bfloat16": {"bfloat16": True},
     "batches of 128": {"batch_size": 128},
-    "one cycle, Nesterov": {"schedule": "one_cycle", "nesterov": True, "learning_rate": 0.06},
+    "one cycle, Nesterov": {"schedule": "one_cycle", "nesterov": True, "learning_rate": 0.03},
     "He initialisation": {"init": "he"},
     "zoom and shift": {"crop": 0.0, "zoom": 0.1, "shift": 2.0},
     "label smoothing": {"label_smoothing": 0.05},
-    "Muon": {"muon": True, "momentum": 0.95, "learning_rate": 0.03},
+    "Muon": {"muon": True, "momentum": 0.95},
     "weight decay": {"weight_decay": 0.2},
 }
 DETOURS: dict[str, dict[str, Any]] = {

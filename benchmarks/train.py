@@ -21,6 +21,7 @@ def main(name: str, source: str, seeds: list[int]) -> None:
         model = s5.make_model(recipe)
         loaders = s5.make_loaders(recipe, train_set, test_set, seed=seed, device=device)
         history = s5.fit(model, recipe, *loaders, device=device)
+        shutil.rmtree(f"runs/{name}-{source}-{seed}", ignore_errors=True)
         run = s5.new_run(f"runs/{name}-{source}-{seed}")
         s5.save_run(run, model, recipe, history, seed=seed, device=str(device), images=images)
         if source == "sample":

@@ -19,7 +19,8 @@ def test_the_reference_is_as_published() -> None:
 
 
 def rates(recipe: s5.Recipe, per_epoch: int) -> list[float]:
-    optimizer = s5.make_optimizer(recipe, nn.Linear(1, 1).parameters())
+    network = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    optimizer = s5.make_optimizer(recipe, network.parameters())
     scheduler = s5.make_scheduler(recipe, optimizer, per_epoch)
     found = []
     for _ in range(recipe.steps(per_epoch)):
@@ -83,6 +84,8 @@ def test_muon_gets_the_hidden_weights_and_sgd_the_rest() -> None:
     assert (others["orthogonal"], others["lr"], others["weight_decay"]) == (False, recipe.learning_rate, 0)
     assert (hidden["lr"], hidden["weight_decay"]) == (recipe.learning_rate, recipe.weight_decay)
     assert type(s5.make_optimizer(s5.get_recipe("reference"), model.parameters())) is torch.optim.SGD
+    with pytest.raises(ValueError, match="set muon=False"):
+        s5.make_optimizer(recipe, nn.Linear(3, 3).parameters())
 
 
 def test_every_rate_follows_the_schedule() -> None:
@@ -98,9 +101,16 @@ def test_every_rate_follows_the_schedule() -> None:
     assert 0.5 < shares[0] < 0.7
 
 
-def test_sixteen_bits_where_they_are_asked_for_and_fast() -> None:
+@pytest.mark.parametrize(
+    ("able", "fast"),
+    [({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16)],
+)
+def test_sixteen_bits_where_they_are_asked_for_and_fast(
+    able: dict[str, bool], fast: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert s5.get_recipe("reference").precision("cpu") == torch.float32
-    assert s5.get_recipe("fast").precision("cpu") == s5.fast_dtype("cpu")
+    assert s5.get_recipe("fast").precision("cpu") == fast
 
 
 def test_loaders_are_the_recipes(sample: tuple[s5.Digits, s5.Digits]) -> None:

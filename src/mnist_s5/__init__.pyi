@@ -8,7 +8,9 @@ from .data import (
     MEAN as MEAN, STD as STD, Digits as Digits, hold_out as hold_out, load_mnist as load_mnist,
     normalize as normalize, test_transforms as test_transforms, train_transforms as train_transforms,
 )
-from .device import fast_dtype as fast_dtype, get_device as get_device, seed_everything as seed_everything
+from .device import (
+    fast_dtype as fast_dtype, get_device as get_device, seed_everything as seed_everything, synchronize as synchronize,
+)
 from .engine import (
     Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
     test as test, train as train,

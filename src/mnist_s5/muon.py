@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     """The matrix with its singular vectors kept and its singular values drawn near 1: most to between 0.7 and 1.2.
 
-    matrix: float [M, N] of any scale; one that was next to 0 beside the others stays small. The quintic Newton-Schulz
-    iteration of Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with their coefficients.
+    matrix: float [M, N], its norm well above 1e-7; a value next to 0 beside the others stays small. The quintic
+    Newton-Schulz iteration of Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with their coefficients.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]

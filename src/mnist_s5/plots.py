@@ -86,7 +86,7 @@ def bars(names: Sequence[str], values: Sequence[float], title: str, ylabel: str,
 
 
 def curves(
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    lines: Mapping[str, tuple[Sequence[float] | Sequence[str], Sequence[float]]],
     title: str,
     xlabel: str,
     ylabel: str,
@@ -118,15 +118,14 @@ def climb(rungs: Sequence[Mapping[str, Any]], title: str, source: str = "mnist")
     times.margins(x=0.12)
     for row, rung in enumerate(rungs):
         errors.plot([100 - accuracy for accuracy in rung["held_out"]], [row] * len(rung["held_out"]), "o", color=ORANGE)
-    errors.plot([error for _, error in medians], range(len(rungs)), "|", color="black", markersize=14, label="median")
+    errors.plot([error for _, error in medians], range(len(rungs)), "|", color="black", markersize=14)
     times.set(xlabel="seconds of training")
     times.invert_yaxis()
-    errors.set(xlabel="percent wrong, each seed a dot", xscale="log")
+    errors.set(xlabel="percent wrong: a dot for each seed, a stroke for their median", xscale="log")
     errors.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     errors.xaxis.set_major_formatter("{x:g}")
     errors.xaxis.set_minor_formatter(NullFormatter())
     errors.grid(alpha=0.3)
-    errors.legend(fontsize=8, loc="lower right")
     return picture
 
 

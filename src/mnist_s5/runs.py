@@ -72,7 +72,7 @@ def write_metrics(folder: Path, **metrics: Any) -> None:
     if sys.platform == "linux":
         import resource
 
-        facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+        facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
     write_whole(path, json.dumps(known | facts | metrics, indent=1).encode())
 
 
@@ -86,6 +86,7 @@ def save_run(
     save_checkpoint(model, folder / CHECKPOINT, **facts)
     facts |= {key: value for key, value in asdict(recipe).items() if key != "name"}
     facts |= {"device": device, "train_images": images[0], "test_images": images[1], "test_loss": last.test_loss}
+    facts["precision"] = str(recipe.precision(device))[6:]
     facts["train_seconds"] = sum(entry.seconds for entry in history)
     write_metrics(folder, **facts, history=[entry._asdict() for entry in history])
 
