@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from record import record
+from record import record, trained
 from tqdm import tqdm
 
 import mnist_s5 as s5
@@ -53,10 +53,7 @@ def main(seeds: list[int]) -> None:
     train_set, held = s5.hold_out(s5.load_mnist("mnist")[0])
     seconds, accuracy = defaultdict(list), defaultdict(list)
     for seed, (name, recipe) in tqdm([(seed, pair) for seed in seeds for pair in recipes().items()]):
-        s5.seed_everything(seed)
-        model = s5.make_model(recipe)
-        loaders = s5.make_loaders(recipe, train_set, held, seed=seed, device=device)
-        (last,) = s5.fit(model, recipe, *loaders, device=device)
+        _, (last,) = trained(recipe, (train_set, held), seed, device)
         seconds[name].append(round(last.seconds, 2))
         accuracy[name].append(last.test_accuracy)
         tqdm.write(f"{name}, seed {seed}: {last.test_accuracy:.2f} %, {last.seconds:.0f} s")

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from record import record
+from record import record, trained
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -81,26 +81,19 @@ def images_per_second(loader: s5.DeviceLoader | DataLoader, n: int, device: torc
     return seen / (time.perf_counter() - start)
 
 
-def fast_run(recipe: s5.Recipe, data: tuple[s5.Digits, s5.Digits], seed: int, device: torch.device) -> s5.History:
-    """Train by the recipe, as 02_training does."""
-    s5.seed_everything(seed)
-    model = s5.make_model(recipe)
-    return s5.fit(model, recipe, *s5.make_loaders(recipe, *data, seed=seed, device=device), device=device)
-
-
 def main(seeds: list[int], epochs: float, source: str, part: float, changes: dict[str, Any]) -> dict[str, Any]:
     """Measure everything, and give what is to be recorded."""
     device, data = s5.get_device(), s5.load_mnist(source)
     fast, reference = s5.get_recipe("fast", data[0].source, epochs=epochs, **changes), s5.get_recipe("reference")
     start = time.perf_counter()
-    fast_run(replace(fast, epochs=epochs / 50), data, 0, device)
+    trained(replace(fast, epochs=epochs / 50), data, 0, device)
     warm_up = time.perf_counter() - start
     classic, ours, accuracy, memory = [], [], [], {}
     for seed in tqdm(seeds, "rounds", unit="round"):
         classic.append(classic_seconds(data, part, seed, device))
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        history = fast_run(fast, data, seed, device)
+        _, history = trained(fast, data, seed, device)
         if device.type == "cuda":
             memory = {"gpu_memory_mb": torch.cuda.max_memory_allocated(device) // 10**6}
         ours.append(sum(entry.seconds for entry in history))
@@ -110,10 +103,10 @@ def main(seeds: list[int], epochs: float, source: str, part: float, changes: dic
     n = len(data[0])
     loading = [(images_per_second(by_image, n // 3, device), images_per_second(batched, n, device)) for _ in range(5)]
     per_image, per_batch = (statistics.median(rates) for rates in zip(*loading))
-    trained = fast.epochs * len(data[0]) / statistics.median(ours)
+    rate = fast.epochs * len(data[0]) / statistics.median(ours)
     precision = str(fast.precision(device))[6:]
     rates = {str(kind)[6:]: matrix_rate(kind, device) for kind in {torch.float32, fast.precision(device)}}
-    operations = operations_per_digit() * trained
+    operations = operations_per_digit() * rate
     return memory | {
         "dataset": data[0].source,
         "device": str(device),
@@ -127,13 +120,13 @@ def main(seeds: list[int], epochs: float, source: str, part: float, changes: dic
         "warm_up_seconds": warm_up,
         "test_accuracy": accuracy,
         "ratio": statistics.median(a / b for a, b in zip(classic, ours)),
-        "train_images_per_second": trained,
+        "train_images_per_second": rate,
         "operations_per_second": operations,
         "matrix_operations_per_second": rates,
         "share_of_float32_rate": operations / rates["float32"],
         "share_of_used_rate": operations / rates[precision],
         "loader_images_per_second": {"by image": per_image, "batched": per_batch},
-        "share_of_step_for_data": trained / per_batch,
+        "share_of_step_for_data": rate / per_batch,
     }
 
 

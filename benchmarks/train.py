@@ -7,7 +7,7 @@ it does in 02_training. A network that was trained on the sample is scored on MN
 import shutil
 import sys
 
-from record import RESULTS
+from record import RESULTS, trained
 
 import mnist_s5 as s5
 
@@ -17,10 +17,7 @@ def main(name: str, source: str, seeds: list[int]) -> None:
     device, (train_set, test_set) = s5.get_device(), s5.load_mnist(source)
     recipe, images = s5.get_recipe(name, train_set.source), (len(train_set), len(test_set))
     for seed in seeds:
-        s5.seed_everything(seed)
-        model = s5.make_model(recipe)
-        loaders = s5.make_loaders(recipe, train_set, test_set, seed=seed, device=device)
-        history = s5.fit(model, recipe, *loaders, device=device)
+        model, history = trained(recipe, (train_set, test_set), seed, device)
         shutil.rmtree(f"runs/{name}-{source}-{seed}", ignore_errors=True)
         run = s5.new_run(f"runs/{name}-{source}-{seed}")
         s5.save_run(run, model, recipe, history, seed=seed, device=str(device), images=images)

@@ -117,7 +117,7 @@ def train(
 
     Returns the mean loss and the accuracy over the digits as they came by, each before its own update.
     label_smoothing: the share of each label that is spread over all ten (the loss returned is without it); precision:
-    torch.bfloat16 multiplies in 16 bits, by autocast, while weights and loss stay float32; progress: a bar, or None for
+    torch.bfloat16 multiplies in 16 bits, by autocast, while the weights stay float32; progress: a bar, or None for
     a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
     """
     device = torch.device(device)
