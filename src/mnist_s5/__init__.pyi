@@ -1,5 +1,9 @@
 # The names that the course exports; __init__.py loads each when it is first used.
 from .augment import draw_affine as draw_affine, warp as warp
+from .build import (
+    make_loaders as make_loaders, make_model as make_model, make_optimizer as make_optimizer,
+    make_scheduler as make_scheduler,
+)
 from .checkpoint import (
     SHIPPED as SHIPPED, CheckpointError as CheckpointError, load_checkpoint as load_checkpoint,
     save_checkpoint as save_checkpoint,
@@ -11,10 +15,7 @@ from .data import (
 from .device import (
     fast_dtype as fast_dtype, get_device as get_device, seed_everything as seed_everything, synchronize as synchronize,
 )
-from .engine import (
-    Epoch as Epoch, GetCorrectPredCount as GetCorrectPredCount, History as History, Score as Score, fit as fit,
-    test as test, train as train,
-)
+from .engine import GetCorrectPredCount as GetCorrectPredCount, Score as Score, test as test, train as train
 from .loaders import (
     DeviceLoader as DeviceLoader, get_testloader as get_testloader, get_trainloader as get_trainloader,
     image_loader as image_loader,
@@ -29,11 +30,7 @@ from .plots import (
     digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
 )
 from .raw import DataError as DataError, data_folder as data_folder
-from .recipes import (
-    RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe, make_loaders as make_loaders,
-    make_model as make_model,
-    make_optimizer as make_optimizer, make_scheduler as make_scheduler,
-)
+from .recipes import RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe
 from .runs import (
     CHECKPOINT as CHECKPOINT, RunError as RunError, last_checkpoint as last_checkpoint, new_run as new_run,
     recorded as recorded, save_run as save_run,
@@ -42,3 +39,4 @@ from .runs import (
 from .summary import (
     Layer as Layer, architecture as architecture, layer_table as layer_table, model_summary as model_summary,
 )
+from .training import Epoch as Epoch, History as History, fit as fit

@@ -1,8 +1,7 @@
-"""The loops: one epoch of training, one pass of testing, and `fit` over epochs."""
+"""The loops: one epoch of training, and one pass of testing."""
 
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from .loaders import DeviceLoader, source_of
+from .loaders import DeviceLoader
 from .progress import bar
-from .recipes import Recipe, make_optimizer, make_scheduler
 
 # Gives images float [N, 1, 28, 28], labels int64 [N].
 Batches = DataLoader[Any] | DeviceLoader | Sequence[tuple[Tensor, Tensor]]
@@ -28,33 +26,13 @@ class Score(NamedTuple):
     accuracy: float
 
 
-class Epoch(NamedTuple):
-    """One entry of a History; epoch counts passes over the training digits, learning_rate is that of its first step."""
-
-    epoch: float
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float  # of training, without the test
-
-
-class History(list[Epoch]):
-    """What `fit` measured, an Epoch an entry; dataset: "mnist", "sample" or "unknown"."""
-
-    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "unknown") -> None:
-        super().__init__(epochs)
-        self.dataset = dataset
-
-
 def _check_shapes(log_probs: Tensor, labels: Tensor) -> None:
     if log_probs.dim() != 2 or labels.shape != log_probs.shape[:1]:
         wanted = f"labels {tuple(labels.shape)} do not belong to predictions {tuple(log_probs.shape)}"
         raise ValueError(f"{wanted}: they must be [N] and [N, 10].")
 
 
-def _count(batches: Batches) -> int:
+def count(batches: Batches) -> int:
     if not len(batches):
         raise ValueError("The loader is empty: give it at least one batch.")
     return len(batches)
@@ -122,7 +100,7 @@ def train(
     """
     device = torch.device(device)
     tally = _Tally(criterion, device)
-    total = _count(train_loader) if steps is None else min(steps, _count(train_loader))
+    total = count(train_loader) if steps is None else min(steps, count(train_loader))
     if total < 1:
         raise ValueError(f"steps={steps} trains nothing: it must be at least 1.")
     model.train()
@@ -158,49 +136,8 @@ def test(
     device = torch.device(device)
     tally = _Tally(criterion, device)
     model.eval()
-    for images, labels in bar(test_loader, "test", _count(test_loader), progress):
+    for images, labels in bar(test_loader, "test", count(test_loader), progress):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
         tally.add(criterion(log_probs, labels), log_probs, labels)
     return tally.score()
-
-
-def fit(
-    model: nn.Module,
-    recipe: Recipe,
-    train_loader: Batches,
-    test_loader: Batches,
-    *,
-    device: torch.device | str = "cpu",
-    progress: bool | None = None,
-) -> History:
-    """Train by the recipe, test after each epoch, print a line an epoch; the last epoch may be a part of one.
-
-    The test digits are looked at for the curves alone: nothing is chosen by them.
-    """
-    device = torch.device(device)
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    how: dict[str, Any] = {
-        "label_smoothing": recipe.label_smoothing,
-        "precision": recipe.precision(device),
-        "progress": progress,
-    }
-    _, per_epoch = _count(test_loader), _count(train_loader)
-    total = recipe.steps(per_epoch)
-    optimizer = make_optimizer(recipe, model.parameters())
-    scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    history = History(dataset=source_of(train_loader))
-    for done in range(0, total, per_epoch):
-        steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
-        trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, **how)
-        seconds = time.perf_counter() - start
-        tested = test(model, device, test_loader, progress=progress)
-        history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
-        print(
-            f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  "
-            f"train {trained.loss:.4f} {trained.accuracy:6.2f} %  test {tested.loss:.4f} {tested.accuracy:6.2f} %  "
-            f"{seconds:.0f} s",
-            flush=True,
-        )
-    return history

@@ -11,9 +11,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .engine import History
 from .loaders import DeviceLoader, source_of
 from .picture import BLUE, GREY, ORANGE, TALL, WIDE, Picture, new_picture
+from .training import History
 
 PUBLISHED, PUBLISHED_RUNS = 99.35, (99.19, 99.34)  # test accuracy, percent: the reference's, and nine others' range
 

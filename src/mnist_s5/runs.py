@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from .checkpoint import SHIPPED, save_checkpoint
-from .engine import Epoch, History
 from .raw import write_whole
 from .recipes import Recipe
+from .training import Epoch, History
 
 CHECKPOINT = "model.safetensors"
 
