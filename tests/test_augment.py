@@ -81,6 +81,10 @@ def test_every_setting_does_what_it_says(digits: Tensor) -> None:
     _, zooms = angles_and_zooms(many)
     assert (0.8 <= zooms.min() < 0.81, 1.19 < zooms.max() <= 1.2) == (True, True)
     assert 1.98 < 14 * many[..., 2].abs().max() <= 2
+    some = draws(5000, degrees=15, shift=2, warped=0.8)
+    left = (some == torch.eye(2, 3)).all(dim=2).all(dim=1)
+    assert left.float().mean().item() == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / 5000))
+    assert torch.equal(some[~left], draws(5000, degrees=15, shift=2)[~left])  # and the others are as they were
 
 
 def test_what_lies_outside_is_paper() -> None:

@@ -16,12 +16,13 @@ def draw_affine(
     zoom: float = 0.0,
     shift: float = 0.0,
     flip: float = 0.0,
+    warped: float = 1.0,
 ) -> Tensor:
     """n maps, float [n, 2, 3], from where a pixel is drawn to where it is looked up; 1 is half the image's side.
 
     crop: probability that the middle 22 of 28 pixels fill the image, as in the reference; degrees: of rotation, to
     either side; zoom: enlarged or shrunk by up to this share; shift: pixels to each side; flip: probability of a
-    mirror image. All but the probabilities are drawn uniformly.
+    mirror image; warped: probability that anything of this is done. All but the probabilities are drawn uniformly.
     """
 
     def uniform(limit: float) -> Tensor:
@@ -38,7 +39,8 @@ def draw_affine(
         torch.stack([mirror * cos, -mirror * sin, uniform(shift / 14)], 1),
         torch.stack([sin, cos, uniform(shift / 14)], 1),
     )
-    return torch.stack(rows, 1)
+    maps = torch.stack(rows, 1)
+    return torch.where(happens(warped).view(-1, 1, 1), maps, torch.eye(2, 3)) if warped < 1 else maps
 
 
 @lru_cache

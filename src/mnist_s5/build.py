@@ -69,7 +69,7 @@ def make_loaders(
     """Loaders of the digits to train on, shuffled and augmented by the recipe, and of those to test on, as they are."""
     reach: dict[str, Any] = {"crop": recipe.crop, "degrees": recipe.degrees, "flip": recipe.flip}
     if recipe.batched:
-        draw = partial(draw_affine, zoom=recipe.zoom, shift=recipe.shift, **reach)
+        draw = partial(draw_affine, zoom=recipe.zoom, shift=recipe.shift, warped=recipe.warped, **reach)
         batched = DeviceLoader(train_set, recipe.batch_size, draw, shuffle=True, seed=seed, device=device)
         return batched, DeviceLoader(test_set, device=device)
     trained = Digits(train_set.data, train_set.targets, train_set.source, train_transforms(**reach))

@@ -32,7 +32,7 @@ def image_loader(
     """Batches made image by image, as the digits' transform says, by torch's DataLoader and two workers on Linux."""
     kind = torch.device(device).type
     # Worker processes hang or warn in notebooks that spawn (Windows, macOS) and beside MPS.
-    workers = min(2, os.cpu_count() or 1) if sys.platform == "linux" and kind != "mps" else 0
+    workers = min(2, len(os.sched_getaffinity(0))) if sys.platform == "linux" and kind != "mps" else 0
     return DataLoader(
         digits,
         batch_size,

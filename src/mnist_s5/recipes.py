@@ -24,6 +24,7 @@ _MUST_BE = {
     "muon": _SWITCH,
     "weight_decay": ("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0),
     "schedule": (f"one of {', '.join(SCHEDULES)}", lambda x: x in SCHEDULES),
+    "average": _SHARE,
     "init": (f"one of {', '.join(INITS)}", lambda x: x in INITS),
     "label_smoothing": _SHARE,
     "batched": _SWITCH,
@@ -32,6 +33,7 @@ _MUST_BE = {
     "zoom": _SHARE,
     "shift": ("a number of pixels from 0 to 28", lambda x: 0 <= x <= 28),
     "flip": _PROBABILITY,
+    "warped": _PROBABILITY,
     "channels_last": _SWITCH,
     "bfloat16": _SWITCH,
 }
@@ -43,14 +45,15 @@ class Recipe:
 
     epochs: passes over the training digits, may be a fraction; batch_size: digits a step; learning_rate: the highest of
     the schedule; muon: for filters and hidden matrices, instead of SGD; weight_decay: Muon's; schedule: "step" (times
-    0.1 every 15 epochs) or "one_cycle" (linear warm-up over a fifth of the steps, then linear decay to zero); init: of
+    0.1 every 15 epochs) or "one_cycle" (linear warm-up over a fifth of the steps, then linear decay to zero); average:
+    over which share of the steps, the last ones, the weights are averaged at the end (Izmailov et al. 2018); init: of
     the weights, "torch" (its default) or "he" (He et al. 2015: variance 2 / fan-in, so that a signal keeps its size
     through ReLUs; biases zero); label_smoothing: the share of each label that is spread over all ten (Szegedy et al.
     2016).
 
     batched: warp whole batches on the device, instead of one PIL image after the other; crop, degrees, zoom, shift,
-    flip: how far, as `draw_affine` says; channels_last: pixel by pixel in memory, instead of channel by channel;
-    bfloat16: multiply in 16 bits where the device is faster at it.
+    flip, warped: how far and how often, as `draw_affine` says; channels_last: pixel by pixel in memory, instead of
+    channel by channel; bfloat16: multiply in 16 bits where the device is faster at it.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Recipe:
     muon: bool = False
     weight_decay: float = 0.0
     schedule: str = "step"
+    average: float = 0.0
     init: str = "torch"
     label_smoothing: float = 0.0
     batched: bool = False
@@ -70,6 +74,7 @@ class Recipe:
     zoom: float = 0.0
     shift: float = 0.0
     flip: float = 0.0
+    warped: float = 1.0
     channels_last: bool = False
     bfloat16: bool = False
 
@@ -85,8 +90,8 @@ class Recipe:
             raise ValueError("nesterov=False cannot be used with muon, which is built on it: set nesterov=True.")
         if self.weight_decay and not self.muon:
             raise ValueError(f"weight_decay={self.weight_decay!r} cannot be used without muon: set one with the other.")
-        if (self.zoom or self.shift) and not self.batched:
-            raise ValueError("zoom and shift cannot be used image by image: set batched=True.")
+        if (self.zoom or self.shift or self.warped < 1) and not self.batched:
+            raise ValueError("zoom, shift and warped cannot be used image by image: set batched=True.")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Optimizer updates in all, at least one."""
