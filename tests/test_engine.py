@@ -144,23 +144,6 @@ def test_fit_uses_the_recipes_layout(channels_last: bool) -> None:
     assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
-def test_fit_ends_with_the_mean_of_the_last_steps_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    def fitted(average: float, epochs: float) -> tuple[s5.Net, s5.History]:
-        s5.seed_everything(1)
-        recipe = s5.get_recipe("fast", "sample", epochs=epochs, average=average, schedule="step")
-        model = s5.make_model(recipe)
-        loaders = s5.make_loaders(recipe, *s5.load_mnist("sample"))
-        return model, s5.fit(model, recipe, *loaders, progress=False)
-
-    mean, history = fitted(0.5, 8 / 63)
-    ends = [fitted(0, steps / 63)[0] for steps in (5, 6, 7, 8)]  # a constant rate: the same steps, only fewer
-    for name, weight in mean.named_parameters():
-        expected = torch.stack([end.get_parameter(name) for end in ends]).mean(dim=0)
-        torch.testing.assert_close(weight, expected, atol=1e-6, rtol=1e-5)
-    score = s5.test(mean, "cpu", s5.DeviceLoader(s5.load_mnist("sample")[1]))
-    assert history[-1].test_loss == pytest.approx(score.loss)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_nothing_in_the_loop_waits_for_the_gpu() -> None:
     recipe = s5.get_recipe("fast", "sample")

@@ -24,7 +24,6 @@ _MUST_BE = {
     "muon": _SWITCH,
     "weight_decay": ("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0),
     "schedule": (f"one of {', '.join(SCHEDULES)}", lambda x: x in SCHEDULES),
-    "average": _SHARE,
     "init": (f"one of {', '.join(INITS)}", lambda x: x in INITS),
     "label_smoothing": _SHARE,
     "batched": _SWITCH,
@@ -45,8 +44,7 @@ class Recipe:
 
     epochs: passes over the training digits, may be a fraction; batch_size: digits a step; learning_rate: the highest of
     the schedule; muon: for filters and hidden matrices, instead of SGD; weight_decay: Muon's; schedule: "step" (times
-    0.1 every 15 epochs) or "one_cycle" (linear warm-up over a fifth of the steps, then linear decay to zero); average:
-    over which share of the steps, the last ones, the weights are averaged at the end (Izmailov et al. 2018); init: of
+    0.1 every 15 epochs) or "one_cycle" (linear warm-up over a fifth of the steps, then linear decay to zero); init: of
     the weights, "torch" (its default) or "he" (He et al. 2015: variance 2 / fan-in, so that a signal keeps its size
     through ReLUs; biases zero); label_smoothing: the share of each label that is spread over all ten (Szegedy et al.
     2016).
@@ -65,7 +63,6 @@ class Recipe:
     muon: bool = False
     weight_decay: float = 0.0
     schedule: str = "step"
-    average: float = 0.0
     init: str = "torch"
     label_smoothing: float = 0.0
     batched: bool = False
@@ -107,7 +104,17 @@ _FAST = Recipe(
     weight_decay=0.2, schedule="one_cycle", init="he", label_smoothing=0.05, batched=True, crop=0.0, zoom=0.1,
     shift=2.0, channels_last=True, bfloat16=True,
 )  # fmt: skip
-_BEST = replace(_FAST, name="best", epochs=12, batch_size=64, learning_rate=0.02, weight_decay=0.05)
+_BEST = replace(
+    _FAST,
+    name="best",
+    epochs=20,
+    batch_size=64,
+    learning_rate=0.02,
+    weight_decay=0.05,
+    zoom=0.15,
+    shift=2.5,
+    warped=0.8,
+)
 RECIPES = {recipe.name: recipe for recipe in (Recipe("reference"), _FAST, _BEST)}
 # 4,000 digits want to be seen more than once.
 ON_SAMPLE: dict[str, dict[str, Any]] = {

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from .build import make_optimizer, make_scheduler
 from .engine import Batches, count, test, train
@@ -59,20 +58,10 @@ def fit(
     total = recipe.steps(per_epoch)
     optimizer = make_optimizer(recipe, model.parameters())
     scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    averaged = AveragedModel(model)
-
-    def average(*_: Any) -> None:
-        if scheduler.last_epoch >= (1 - recipe.average) * total:
-            averaged.update_parameters(model)
-
-    if recipe.average:
-        optimizer.register_step_post_hook(average)
     history = History(dataset=source_of(train_loader))
     for done in range(0, total, per_epoch):
         steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
         trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, **how)
-        if recipe.average and done + steps == total:
-            model.load_state_dict(averaged.module.state_dict())
         seconds = time.perf_counter() - start
         tested = test(model, device, test_loader, progress=progress)
         history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
