@@ -84,7 +84,7 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
     changes = {
         "source": "sample",
         "recipe": "reference",
-        "epochs": "2.5",
+        "epochs": "1.25",
         "batch_size": "200",
         "seed": "7",
         "digit": "11",
@@ -97,9 +97,9 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
         f"{metrics['test_accuracy']:.2f} % of 1,000 test digits (sample, recipe reference)" in capsys.readouterr().out
     )
     facts = ("dataset", "recipe", "epochs", "seed", "batch_size", "train_images", "test_images", "device")
-    assert [metrics[fact] for fact in facts[:-1]] == ["sample", "reference", 2.5, 7, 200, 4000, 1000]
+    assert [metrics[fact] for fact in facts[:-1]] == ["sample", "reference", 1.25, 7, 200, 4000, 1000]
     assert {*facts, "threads", "train_seconds", "test_loss", "history", "versions", "learning_rate"} <= set(metrics)
-    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 2.5]
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 1.25]
     assert metrics["history"][-1]["test_accuracy"] == metrics["test_accuracy"] > 15
     assert metrics["history"][-1]["train_loss"] < 2.31
     assert metrics["data"]["dataset"] == "sample"

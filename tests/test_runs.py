@@ -7,14 +7,14 @@ import nbformat
 import pytest
 
 import mnist_s5 as s5
-from mnist_s5 import runs
+from mnist_s5 import parameters, runs
 
 
 @pytest.fixture
 def notebook(tmp_path: Path) -> Path:
     """A notebook with a parameter of each type, and a cell that fails on demand."""
     cell = nbformat.v4.new_code_cell
-    parameters = "\n".join(
+    declared = "\n".join(
         [
             "from typing import Optional",
             'name: str = "x"',
@@ -26,7 +26,7 @@ def notebook(tmp_path: Path) -> Path:
         ]
     )
     cells = [
-        cell(parameters, metadata={"tags": ["parameters"]}),
+        cell(declared, metadata={"tags": ["parameters"]}),
         cell("assert fast, 'slow'"),
         cell("print(name, count)"),
     ]
@@ -38,8 +38,8 @@ def notebook(tmp_path: Path) -> Path:
 def test_values_get_their_types(notebook: Path) -> None:
     pairs = [("name", "1"), ("count", "3"), ("rate", "1e-3"), ("epochs", "None"), ("fast", "false")]
     expected = {"name": "1", "count": 3, "rate": 0.001, "epochs": None, "fast": False}
-    assert runs.strict_parameters([notebook], pairs) == [expected]
-    assert runs.strict_parameters([notebook], [("epochs", "2")]) == [{"epochs": 2.0}]
+    assert parameters.strict_parameters([notebook], pairs) == [expected]
+    assert parameters.strict_parameters([notebook], [("epochs", "2")]) == [{"epochs": 2.0}]
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_values_get_their_types(notebook: Path) -> None:
         ("rate", "fast", "finite number"),
         ("rate", "inf", "finite number"),
         ("epochs", "nan", "finite number"),
-        ("fast", "1", "true or false"),
+        ("fast", "1", "True or False"),
         ("run_dir", "x", "--out"),
     ],
 )
 def test_wrong_names_and_types_are_refused(notebook: Path, name: str, value: str, said: str) -> None:
     with pytest.raises(s5.RunError, match=said):
-        runs.strict_parameters([notebook], [(name, value)])
+        parameters.strict_parameters([notebook], [(name, value)])
 
 
 def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_run_does_not_overwrite_its_notebook(notebook: Path) -> None:
 def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.ipynb").write_text("{}")
     with pytest.raises(s5.RunError, match="no notebook"):
-        runs.strict_parameters([tmp_path / "x.ipynb"], [])
+        parameters.strict_parameters([tmp_path / "x.ipynb"], [])
 
 
 def test_metrics_add_up_and_know_their_versions(tmp_path: Path) -> None:

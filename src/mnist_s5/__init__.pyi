@@ -8,6 +8,7 @@ from .checkpoint import (
     SHIPPED as SHIPPED, CheckpointError as CheckpointError, load_checkpoint as load_checkpoint,
     save_checkpoint as save_checkpoint,
 )
+from .checks import NotFiniteError as NotFiniteError
 from .data import (
     MEAN as MEAN, STD as STD, Digits as Digits, hold_out as hold_out, load_mnist as load_mnist,
     normalize as normalize, test_transforms as test_transforms, train_transforms as train_transforms,
@@ -23,6 +24,7 @@ from .loaders import (
 from .model import Net as Net
 from .muon import Muon as Muon, orthogonalize as orthogonalize
 from .own_digits import PictureError as PictureError, predict as predict, prepare as prepare
+from .parameters import check_parameters as check_parameters
 from .picture import TALL as TALL, WIDE as WIDE
 from .plots import (
     bars as bars, climb as climb, confusion_matrix as confusion_matrix, curves as curves,
@@ -32,11 +34,11 @@ from .plots import (
 from .raw import DataError as DataError, data_folder as data_folder
 from .recipes import RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe
 from .runs import (
-    CHECKPOINT as CHECKPOINT, RunError as RunError, last_checkpoint as last_checkpoint, new_run as new_run,
-    recorded as recorded, save_run as save_run,
+    CHECKPOINT as CHECKPOINT, TRAINING as TRAINING, RunError as RunError,
+    last_checkpoint as last_checkpoint, new_run as new_run, recorded as recorded, save_run as save_run,
     write_metrics as write_metrics,
 )
 from .summary import (
     Layer as Layer, architecture as architecture, layer_table as layer_table, model_summary as model_summary,
 )
-from .training import Epoch as Epoch, History as History, fit as fit
+from .training import Epoch as Epoch, History as History, Interrupted as Interrupted, fit as fit

@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def run(args: argparse.Namespace) -> int:
-    from .runs import RunError, find_notebooks, new_run, run_notebook, strict_parameters
+    from .parameters import strict_parameters
+    from .runs import RunError, find_notebooks, new_run, run_notebook
 
     if find_spec("papermill") is None:
         raise RunError("Notebooks are executed by papermill, which is not here: pip install 'mnist-s5[notebook]'.")

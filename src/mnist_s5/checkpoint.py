@@ -9,24 +9,28 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from .files import write_whole
 from .model import Net
-from .raw import write_whole
 
 SHIPPED = Path(__file__).parent / "weights.safetensors"
 
 
 class CheckpointError(RuntimeError):
-    """The file is damaged or holds another network's weights; the message says which."""
+    """The file is damaged, or holds another network or training; the message says which."""
 
 
-def _fingerprint(weights: dict[str, Tensor]) -> str:
-    return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
+def fingerprint(weights: dict[str, Tensor]) -> str:
+    """SHA-256 of the weights, wherever and in whatever layout they lie."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(weights[name].detach().cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save_checkpoint(model: nn.Module, path: Path, **about: Any) -> None:
     """Write the model's weights, and plain facts about them (recipe, data set, accuracy, …), to a safetensors file."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    facts = {"about": json.dumps(about), "sha256": _fingerprint(weights)}
+    facts = {"about": json.dumps(about), "sha256": fingerprint(weights)}
     write_whole(path, save(weights, facts))
 
 
@@ -42,7 +46,7 @@ def load_checkpoint(path: Path = SHIPPED) -> tuple[Net, dict[str, Any]]:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        intact = facts.get("sha256") == _fingerprint(weights)
+        intact = facts.get("sha256") == fingerprint(weights)
         about = json.loads(facts.get("about", "{}"))
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is damaged or no safetensors file ({error}): train again.") from error

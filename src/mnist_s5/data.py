@@ -11,9 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import transforms
 
 from .raw import DataError, data_folder, raw_file
+
+try:
+    from torchvision import transforms
+except (ImportError, RuntimeError, AttributeError) as error:  # what a torchvision of another torch's raises
+    raise ImportError(
+        f"torchvision does not load beside torch {torch.__version__} ({str(error).splitlines()[0]}): "
+        "pip install --upgrade torch torchvision, and `mnist-s5 doctor` says whether they fit."
+    ) from error
 
 MEAN, STD = 0.1307, 0.3081  # of all training pixels on a scale of 0 to 1; 01_data_visualization measures them
 SOURCES = ("auto", "mnist", "sample")

@@ -1,6 +1,7 @@
 """Where to compute, and the seed of everything that is drawn."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,3 +43,24 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 (the global generator is what is to be seeded)
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+def random_states(loader: Any = None) -> dict[str, Any]:
+    """Where all that `seed_everything` seeds stands, and the loader's own generator if it has one: plain values."""
+    kind, key, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (as above)
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": (kind, np.asarray(key).tolist(), *rest)}
+    states |= {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    if (generator := getattr(loader, "generator", None)) is not None:
+        states["loader"] = generator.get_state()
+    return states
+
+
+def restore_random_states(states: dict[str, Any], loader: Any = None) -> None:
+    """Back to where `random_states` found them."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "loader" in states and getattr(loader, "generator", None) is not None:
+        loader.generator.set_state(states["loader"])

@@ -1,22 +1,27 @@
 """The loops: one epoch of training, and one pass of testing."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
 
-from .loaders import DeviceLoader
+from .checks import NotFiniteError, check_batch, check_log_probs, check_shapes
 from .progress import bar
 
-# Gives images float [N, 1, 28, 28], labels int64 [N].
-Batches = DataLoader[Any] | DeviceLoader | Sequence[tuple[Tensor, Tensor]]
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar: their mean, or their sum
+
+
+class Batches(Protocol):
+    """A DataLoader, a DeviceLoader, or a list: gives images float [N, 1, 28, 28], labels int64 [N]."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Score(NamedTuple):
@@ -24,12 +29,6 @@ class Score(NamedTuple):
 
     loss: float
     accuracy: float
-
-
-def _check_shapes(log_probs: Tensor, labels: Tensor) -> None:
-    if log_probs.dim() != 2 or labels.shape != log_probs.shape[:1]:
-        wanted = f"labels {tuple(labels.shape)} do not belong to predictions {tuple(log_probs.shape)}"
-        raise ValueError(f"{wanted}: they must be [N] and [N, 10].")
 
 
 def count(batches: Batches) -> int:
@@ -40,7 +39,7 @@ def count(batches: Batches) -> int:
 
 def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
     """How many of the N digits are right: pPrediction float [N, 10], pLabels int64 [N]. ValueError for other shapes."""
-    _check_shapes(pPrediction, pLabels)
+    check_shapes(pPrediction, pLabels)
     return int((pPrediction.argmax(dim=1) == pLabels).sum())
 
 
@@ -60,21 +59,32 @@ def _reduction(criterion: Criterion, device: torch.device) -> str:
 class _Tally:
     """Sums loss and right answers over batches, on the device, so that nothing waits for it."""
 
-    def __init__(self, criterion: Criterion, device: torch.device) -> None:
-        self.loss, self.correct, self.seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-        self.averages = _reduction(criterion, device) == "mean"
+    def __init__(self, criterion: Criterion, device: torch.device, what: str) -> None:
+        self.what = what
+        self.loss, self.correct, self.finite = (torch.zeros((), device=device) for _ in range(3))
+        self.seen, self.averages = 0, _reduction(criterion, device) == "mean"
 
-    def add(self, loss: Tensor, log_probs: Tensor, labels: Tensor) -> None:
-        _check_shapes(log_probs, labels)
+    def add(self, loss: Tensor, log_probs: Tensor, labels: Tensor, images: Tensor) -> None:
+        check_shapes(log_probs, labels)
+        if not self.seen:
+            check_log_probs(log_probs)
         self.loss += loss.detach() * (len(labels) if self.averages else 1)
         self.correct += (log_probs.argmax(dim=1) == labels).sum()
+        self.finite += self.loss.isfinite()  # counts steps up to the first that is not
         self.seen += len(labels)
+        if self.loss.device.type == "cpu":  # elsewhere to ask is to wait
+            self.check(images)
+
+    def check(self, images: Tensor | None = None) -> None:
+        if not self.loss.isfinite():
+            broken = images is not None and not images.isfinite().all()
+            why = "an image holds a value that is not finite: look at the data and its transform."
+            if not broken:
+                why = "the loss is not finite: lower the learning rate, or look at the data."
+            raise NotFiniteError(int(self.finite) + 1, why, self.what)
 
     def score(self) -> Score:
-        if not torch.isfinite(self.loss):
-            raise FloatingPointError(
-                "The loss is not finite: lower the learning rate, or look for a digit that is not a number."
-            )
+        self.check()
         return Score(self.loss.item() / self.seen, 100 * self.correct.item() / self.seen)
 
 
@@ -96,22 +106,24 @@ def train(
     Returns the mean loss and the accuracy over the digits as they came by, each before its own update.
     label_smoothing: the share of each label that is spread over all ten (the loss returned is without it); precision:
     torch.bfloat16 multiplies in 16 bits, by autocast, while the weights stay float32; progress: a bar, or None for
-    a bar where somebody watches. Raises FloatingPointError where the loss is not finite.
+    a bar where somebody watches. Raises NotFiniteError, a FloatingPointError, where the loss is not finite (on a GPU
+    after the last step), and ValueError for logits where log-probabilities are due or for what is no batch of digits.
     """
     device = torch.device(device)
-    tally = _Tally(criterion, device)
+    tally = _Tally(criterion, device, "step")
     total = count(train_loader) if steps is None else min(steps, count(train_loader))
     if total < 1:
         raise ValueError(f"steps={steps} trains nothing: it must be at least 1.")
     model.train()
     for _, (images, labels) in zip(bar(range(total), "train", total, progress), train_loader):
+        check_batch(images, labels)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         optimizer.zero_grad()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             log_probs = model(images)
         log_probs = log_probs.float()
-        loss = criterion(log_probs, labels)
-        objective = loss
+        objective = loss = criterion(log_probs, labels)
+        tally.add(loss, log_probs, labels, images)
         if label_smoothing:
             evenly = -log_probs.mean() * (1 if tally.averages else len(labels))
             objective = torch.lerp(loss, evenly, label_smoothing)
@@ -119,7 +131,6 @@ def train(
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
-        tally.add(loss, log_probs, labels)
     return tally.score()
 
 
@@ -134,10 +145,11 @@ def test(
 ) -> Score:
     """The mean loss and the accuracy of the model over all digits of the loader. Raises as `train` does."""
     device = torch.device(device)
-    tally = _Tally(criterion, device)
+    tally = _Tally(criterion, device, "test batch")
     model.eval()
     for images, labels in bar(test_loader, "test", count(test_loader), progress):
+        check_batch(images, labels)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
-        tally.add(criterion(log_probs, labels), log_probs, labels)
+        tally.add(criterion(log_probs, labels), log_probs, labels, images)
     return tally.score()

@@ -22,11 +22,12 @@ def _open(path: Path) -> Image.Image:
     """The picture in shades of grey, upright, on a background that its ink differs from."""
     if not path.is_file():
         raise PictureError(f"There is no file {path}.")
+    too_large = PictureError(f"{path} has more than {MAX_PIXELS:,} pixels: save it smaller.")
     try:
         with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("ignore")  # our own limit on pixels is the lower one
+            warnings.simplefilter("ignore")  # Pillow's, whose limits are higher
             if file.width * file.height > MAX_PIXELS:
-                raise PictureError(f"{path} has more than {MAX_PIXELS:,} pixels: save it smaller.")
+                raise too_large
             picture = ImageOps.exif_transpose(file)
             if picture.mode[0] in "IF":  # 16 bits or floats a pixel, which Pillow would clip at 255
                 pixels = np.asarray(picture, np.float64)
@@ -35,6 +36,8 @@ def _open(path: Path) -> Image.Image:
             picture = picture.convert("RGBA")
     except PictureError:
         raise
+    except Image.DecompressionBombError:
+        raise too_large from None
     except Exception as error:  # a damaged picture can make Pillow raise nearly anything
         raise PictureError(f"{path} is no picture that can be read: save it as PNG or JPEG.") from error
     grey, alpha = np.asarray(picture.convert("L")), np.asarray(picture.getchannel("A"))

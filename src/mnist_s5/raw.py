@@ -3,7 +3,13 @@
 import gzip
 import hashlib
 import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+
+from filelock import FileLock
+
+from .files import WriteError, explained, write_whole
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -57,6 +63,8 @@ def _download(raw: Path, name: str) -> bytes:
             get = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True)
             return Path(shelf.fetch(f"{name}.gz", downloader=get)).read_bytes()
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+            if isinstance(error, OSError) and isinstance(explained(error, raw), WriteError):
+                raise
             failures.append(f"{mirror} ({type(error).__name__})")
     raise DataError(
         f"{name} is {'damaged' if (raw / name).exists() else 'not'} in {raw}, and full MNIST is not to be had from "
@@ -65,21 +73,26 @@ def _download(raw: Path, name: str) -> bytes:
     )
 
 
-def write_whole(path: Path, blob: bytes) -> None:
-    """Write the file at once or not at all: nobody ever reads a half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(blob)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def raw_file(raw: Path, name: str) -> bytes:
-    """The file's published bytes: as they lie there, or unpacked from the .gz, or downloaded."""
-    blob = _verified(raw / name, SHA256[name][0])
-    if blob is None:
-        blob = gzip.decompress(_verified(raw / f"{name}.gz", SHA256[name][1]) or _download(raw, name))
-        write_whole(raw / name, blob)
-    return blob
+    """The file's published bytes: as they lie there, or unpacked from the .gz, or downloaded.
+
+    Raises DataError where they are not to be had, or the folder cannot be written to.
+    """
+    verified = partial(_verified, raw / name, SHA256[name][0])
+    try:
+        if (blob := verified()) is not None:
+            return blob
+        if (packed := _verified(raw / f"{name}.gz", SHA256[name][1])) is not None:
+            blob = gzip.decompress(packed)
+            with suppress(OSError):  # it is good without a copy
+                write_whole(raw / name, blob)
+            return blob
+        raw.mkdir(parents=True, exist_ok=True)
+        with FileLock(raw / ".lock", timeout=600):  # who comes second finds what the first one has downloaded
+            if (blob := verified()) is None:
+                blob = gzip.decompress(_download(raw, name))
+                write_whole(raw / name, blob)
+        return blob
+    except OSError as error:
+        ways = "MNIST_S5_DATA names the folder, source='sample' needs none"
+        raise DataError(f"{explained(error, raw)} ({ways})") from error

@@ -1,15 +1,14 @@
 """A notebook as a job: strict parameters, a folder for each run, and what it measured as JSON."""
 
-import ast
 import base64
-import difflib
+import itertools
 import json
-import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .checkpoint import SHIPPED, save_checkpoint
-from .raw import write_whole
+from .checkpoint import SHIPPED, fingerprint, save_checkpoint
+from .files import explained, write_whole
 from .recipes import Recipe
 from .training import Epoch, History
 
-CHECKPOINT = "model.safetensors"
+CHECKPOINT, TRAINING = "model.safetensors", "training.pt"
 
 
 class RunError(RuntimeError):
@@ -43,10 +42,24 @@ def runs_folder() -> Path:
 
 
 def new_run(run_dir: str = "") -> Path:
-    """The run's folder, made: the named one, or else a new one under `runs_folder`, called after the time."""
-    folder = Path(run_dir).expanduser() if run_dir else runs_folder() / time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The run's folder, made: the named one, or else a new one under `runs_folder`, called after the time.
+
+    Raises OSError where it cannot be made, and says why.
+    """
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    names = itertools.chain([stamp], (f"{stamp}-{n}" for n in itertools.count(2)))  # many may start in one second
+    folder = Path(run_dir).expanduser() if run_dir else runs_folder() / next(names)
+    try:
+        if run_dir:
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        while True:
+            with suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return folder
+            folder = folder.with_name(next(names))
+    except OSError as error:
+        raise explained(error, folder) from error
 
 
 def last_checkpoint(run_dir: str = "") -> Path:
@@ -80,6 +93,8 @@ def save_run(
     folder: Path, model: nn.Module, recipe: Recipe, history: History, *, seed: int, device: str, images: tuple[int, int]
 ) -> None:
     """Write the trained weights, and to metrics.json what somebody needs to repeat the run; images: train and test."""
+    if history.weights and history.weights != fingerprint(model.state_dict()):
+        raise RunError("This history is of another network than this one: train again, and save both then.")
     last = history[-1]
     facts: dict[str, Any] = {"dataset": history.dataset, "recipe": recipe.name, "epochs": recipe.epochs, "seed": seed}
     facts["test_accuracy"] = last.test_accuracy
@@ -110,62 +125,6 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
         else:
             raise RunError(f"There is no notebook {name}: name a file, all, or one of {', '.join(ours)}.")
     return found
-
-
-def _kind(facts: dict[str, Any]) -> str:
-    """The parameter's type: as annotated, or else that of its default."""
-    if facts["inferred_type_name"] != "None":
-        return str(facts["inferred_type_name"])
-    try:
-        return type(ast.literal_eval(facts["default"])).__name__
-    except (ValueError, SyntaxError):
-        return "unknown"
-
-
-def _parse(name: str, text: str, kind: str) -> Any:
-    if kind.startswith("Optional["):
-        return None if text == "None" else _parse(name, text, kind[9:-1])
-    if kind not in ("bool", "int", "float", "str"):
-        raise RunError(f"{name} is of type {kind}, which the command line cannot give: set it in the notebook.")
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        value = {"int": int, "float": float}.get(kind, str)(text)
-    except (KeyError, ValueError):
-        value = math.nan
-    if isinstance(value, float) and not math.isfinite(value):
-        wanted = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}[kind]
-        raise RunError(f"{name}={text} cannot be used: it must be {wanted}.")
-    return value
-
-
-def strict_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """For each notebook its share of the values, typed as its parameters cell declares them.
-
-    Raises RunError for a name that none of the notebooks has and for a value of another type.
-    """
-    from papermill import inspect_notebook
-
-    declared = []
-    for notebook in notebooks:
-        try:
-            about = inspect_notebook(notebook)
-        except Exception as error:  # whatever nbformat and papermill raise for a file that is no notebook
-            raise RunError(f"{notebook} is no notebook of Python that can be read ({type(error).__name__}).") from error
-        declared.append({name: _kind(facts) for name, facts in about.items()})
-    shares: list[dict[str, Any]] = [{} for _ in notebooks]
-    for name, text in pairs:
-        if name == "run_dir":
-            raise RunError("run_dir is set by --out: name the run's folder there.")
-        if not any(name in kinds for kinds in declared):
-            allowed = list(dict.fromkeys(known for kinds in declared for known in kinds))
-            near = difflib.get_close_matches(name, allowed, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise RunError(f"There is no parameter {name}{hint}: choose from {', '.join(allowed)}.")
-        for kinds, share in zip(declared, shares):
-            if name in kinds:
-                share[name] = _parse(name, text, kinds[name])
-    return shares
 
 
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Path:

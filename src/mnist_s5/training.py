@@ -1,16 +1,24 @@
-"""Training by a recipe: `fit` over epochs, and the history that it leaves."""
+"""Training by a recipe: `fit` over epochs, what it saves to go on from, and the history that it leaves."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from .build import make_optimizer, make_scheduler
-from .engine import Batches, count, test, train
+from .checkpoint import fingerprint
+from .device import random_states, restore_random_states
+from .engine import Batches, NotFiniteError, count, test, train
 from .loaders import source_of
+from .progress import bar
 from .recipes import Recipe
+from .states import drop_state, going_on, has_state, identity_of, machine_of, save_state
+
+SAVE_EVERY = 200  # steps; and at each epoch's end
 
 
 class Epoch(NamedTuple):
@@ -26,11 +34,35 @@ class Epoch(NamedTuple):
 
 
 class History(list[Epoch]):
-    """What `fit` measured, an Epoch an entry; dataset: "mnist", "sample" or "unknown"."""
+    """What `fit` measured, an Epoch an entry; dataset: "mnist", "sample" or "unknown"; weights: the fingerprint of the
+    network that it ended with, or "" where nobody knows it any more."""
 
-    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "unknown") -> None:
+    def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "unknown", weights: str = "") -> None:
         super().__init__(epochs)
-        self.dataset = dataset
+        self.dataset, self.weights = dataset, weights
+
+
+class Interrupted(KeyboardInterrupt):
+    """`fit` was interrupted; history: of the epochs that were finished."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+class _Part:
+    """The next n batches of an iterator, for `train`."""
+
+    def __init__(self, batches: Iterator[Any], n: int) -> None:
+        self.batches, self.n, self.digits = batches, n, 0
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Any]:
+        for images, labels in islice(self.batches, self.n):
+            self.digits += len(labels)
+            yield images, labels
 
 
 def fit(
@@ -41,34 +73,84 @@ def fit(
     *,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = True,
 ) -> History:
     """Train by the recipe, test after each epoch, print a line an epoch; the last epoch may be a part of one.
 
     The test digits are looked at for the curves alone: nothing is chosen by them.
+
+    checkpoint: a file to save to, after every epoch and every 200 steps, all that is needed to go on. Called again with
+    such a file and with the same network, loaders and recipe as they were at the beginning, a training that was cut
+    off goes on, and ends with the same bits; one that was finished gives its result. resume=False begins anew. Raises
+    CheckpointError for a file of another training, Interrupted (a KeyboardInterrupt), NotFiniteError.
     """
     device = torch.device(device)
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    how: dict[str, Any] = {
-        "label_smoothing": recipe.label_smoothing,
-        "precision": recipe.precision(device),
-        "progress": progress,
-    }
     _, per_epoch = count(test_loader), count(train_loader)
     total = recipe.steps(per_epoch)
+    identity, machine = identity_of(model, recipe, train_loader) if checkpoint else {}, machine_of(device)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, model.parameters())
     scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    history = History(dataset=source_of(train_loader))
-    for done in range(0, total, per_epoch):
-        steps, rate, start = min(per_epoch, total - done), float(scheduler.get_last_lr()[0]), time.perf_counter()
-        trained = train(model, device, train_loader, optimizer, scheduler=scheduler, steps=steps, **how)
-        seconds = time.perf_counter() - start
-        tested = test(model, device, test_loader, progress=progress)
-        history.append(Epoch((done + steps) / per_epoch, rate, *trained, *tested, seconds))
-        print(
-            f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  "
-            f"train {trained.loss:.4f} {trained.accuracy:6.2f} %  test {tested.loss:.4f} {tested.accuracy:6.2f} %  "
-            f"{seconds:.0f} s",
-            flush=True,
-        )
+    how: dict[str, Any] = {"label_smoothing": recipe.label_smoothing, "precision": recipe.precision(device)}
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    history, step, sums, rate = History(dataset=source_of(train_loader)), 0, [0.0] * 4, 0.0
+    before = now = random_states(train_loader)
+
+    def save() -> None:
+        if checkpoint:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"identity": identity, "machine": machine, "step": step, "sums": sums, "rate": rate}
+            save_state(checkpoint, state | {"history": [list(entry) for entry in history], "random": [before, now]})
+
+    if checkpoint and resume and has_state(checkpoint):
+        state = going_on(checkpoint, identity, machine)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        history.extend(Epoch(*entry) for entry in state["history"])
+        step, sums, rate, (before, now) = state["step"], state["sums"], state["rate"], state["random"]
+        goes_on = "finished before" if step == total else f"goes on after step {step:,} of {total:,}"
+        print(f"{goes_on} (from {checkpoint.name}; resume=False begins anew)")
+    elif checkpoint:
+        drop_state(checkpoint)
+    try:
+        while step < total:
+            begin = step - step % per_epoch
+            end = min(begin + per_epoch, total)
+            restore_random_states(before, train_loader)
+            batches = (pair for pair in bar(train_loader, "train", end - begin, progress))
+            for _ in islice(batches, step - begin):
+                pass  # trained on before
+            restore_random_states(now)
+            if step == begin:
+                sums, rate = [0.0] * 4, float(scheduler.get_last_lr()[0])
+            while step < end:
+                part = _Part(batches, min(SAVE_EVERY, end - step))
+                start = time.perf_counter()
+                try:
+                    score = train(model, device, part, optimizer, scheduler=scheduler, progress=False, **how)
+                except NotFiniteError as error:
+                    raise NotFiniteError(step + error.step, f"of recipe {recipe.name} {error.why}") from None
+                n, seconds = part.digits, time.perf_counter() - start
+                sums = [a + b for a, b in zip(sums, (n, n * score.loss, n * score.accuracy, seconds))]
+                step, now = step + len(part), random_states(train_loader)
+                if step < end:
+                    save()
+            batches.close()
+            tested = test(model, device, test_loader, progress=progress)
+            digits, loss, right, seconds = sums
+            history.append(Epoch(step / per_epoch, rate, loss / digits, right / digits, *tested, seconds))
+            before = now = random_states(train_loader)
+            save()
+            print(
+                f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  "
+                f"train {loss / digits:.4f} {right / digits:6.2f} %  test {tested.loss:.4f} {tested.accuracy:6.2f} %  "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+    except KeyboardInterrupt:
+        kept = f"the same call goes on from {checkpoint.name}" if checkpoint else "without a checkpoint nothing is kept"
+        raise Interrupted(f"interrupted after step {step:,} of {total:,}: {kept}.", history) from None
+    history.weights = fingerprint(model.state_dict())
     return history

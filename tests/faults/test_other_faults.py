@@ -1,0 +1,230 @@
+"""Faults of installations, notebooks, pictures and parameters."""
+
+import os
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from jupyter_client.manager import start_new_kernel
+from papermill import execute_notebook
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from PIL import Image, ImageOps
+from table import Fault, SilentlyWrong
+from torchvision import transforms
+
+import mnist_s5 as s5
+from mnist_s5.__main__ import main
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.mark.fault(12, "torch and torchvision that do not fit")
+def test_misfit(fault: Fault, tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    raises = "raise RuntimeError('operator torchvision::nms does not exist')\n"
+    (tmp_path / "torchvision" / "__init__.py").write_text(raises)
+    world = os.environ | {"PYTHONPATH": str(tmp_path)}
+    said = {}
+    for words in (["-c", "import mnist_s5; mnist_s5.load_mnist()"], ["-m", "mnist_s5", "doctor"]):
+        done = subprocess.run([sys.executable, *words], env=world, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        said[words[0]] = (done.stdout + done.stderr).strip().splitlines()[-1]
+    assert "pip install --upgrade torch torchvision" in said["-c"]
+    assert said["-m"].startswith("FAIL torch")
+    for line in said.values():
+        fault.saw(line)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(18, "the kernel is interrupted within an epoch, through Jupyter's protocol")
+def test_interrupted(fault: Fault, tmp_path: Path) -> None:
+    manager, client = start_new_kernel(kernel_name="python3")
+
+    def ask(code: str, during: Callable[[], None] = lambda: None) -> tuple[str, str]:
+        """What the cell printed, and the error that it ended with."""
+        printed, ended = [], ""
+        request = client.execute(code)
+        during()
+        while True:
+            message = client.get_iopub_msg(timeout=120)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+                printed.append(message["content"]["text"])
+            elif message["msg_type"] == "error":
+                ended = f"{message['content']['ename']}: {message['content']['evalue']}"
+            elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                return "".join(printed), ended
+
+    path = tmp_path / "training.pt"
+    cell = (
+        "s5.seed_everything(1); model = s5.make_model(recipe)\n"
+        "loaders = s5.make_loaders(recipe, *s5.load_mnist('sample'))\n"
+        "history = s5.fit(model, recipe, *loaders, checkpoint={})\n"
+        "print('weights', history.weights, len(history))"
+    )
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 120
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        manager.interrupt_kernel()
+
+    try:
+        ask("from pathlib import Path; import mnist_s5 as s5; from mnist_s5 import training; training.SAVE_EVERY = 10")
+        ask("recipe = s5.get_recipe('fast', 'sample', epochs=3)")
+        whole, ended = ask(cell.format(None))
+        assert not ended
+        printed, ended = ask(cell.format(f"Path({str(path)!r})"), interrupt)
+        assert ended.startswith("Interrupted: interrupted after step"), (printed, ended)
+        fault.saw(ended)
+        assert ask("print(6 * 7, __import__('sys').last_value.history is not None)") == ("42 True\n", "")
+        again, ended = ask(cell.format(f"Path({str(path)!r})"))
+        assert not ended
+        assert "goes on after step" in again
+        if again.splitlines()[-1] != whole.splitlines()[-1]:
+            raise SilentlyWrong(fault.injected)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def on_white(digit: Image.Image) -> Image.Image:
+    return ImageOps.invert(digit.resize((280, 280), Image.Resampling.BICUBIC))
+
+
+def transparent(digit: Image.Image) -> Image.Image:
+    ink = Image.new("RGBA", (280, 280), (20, 20, 60, 255))
+    ink.putalpha(digit.resize((280, 280), Image.Resampling.BICUBIC))
+    return ink
+
+
+def rotated(digit: Image.Image) -> Image.Image:
+    picture = on_white(digit).rotate(90)
+    picture.getexif()[0x0112] = 6  # to be turned by 90° clockwise
+    return picture
+
+
+def off_centre(digit: Image.Image) -> Image.Image:
+    sheet = Image.new("L", (900, 600), 235)
+    sheet.paste(ImageOps.invert(digit.resize((112, 112))).point(lambda shade: min(shade, 235)), (700, 60))
+    return sheet
+
+
+@pytest.mark.fault(21, "pictures of digits: on white, transparent, turned by EXIF, off-centre")
+@pytest.mark.parametrize("draw", [on_white, transparent, rotated, off_centre])
+def test_pictures(fault: Fault, sample: Any, tmp_path: Path, draw: Callable[[Image.Image], Image.Image]) -> None:
+    model, _ = s5.load_checkpoint()
+    usual = [transforms.Grayscale(), transforms.Resize((28, 28)), s5.test_transforms()]
+    right = plain = 0
+    for index in range(0, 1000, 50):  # two of each class
+        picture = draw(Image.fromarray(sample[1].data[index].numpy()))
+        picture.save(tmp_path / "digit.png", exif=picture.getexif())
+        right += s5.predict(model, tmp_path / "digit.png")[0] == int(sample[1].targets[index])
+        opened = transforms.Compose(usual)(Image.open(tmp_path / "digit.png"))
+        plain += int(model(opened[None]).argmax()) == int(sample[1].targets[index])
+    if right < 19:
+        raise SilentlyWrong(f"{draw.__name__}: {right} of 20")
+    fault.saw(f"{draw.__name__}: {right} of 20 read right")
+    fault.plain("silently wrong" if plain < 19 else "right", f"{draw.__name__}: {plain} of 20 read right")
+
+
+def bomb(side: int) -> bytes:
+    """A black PNG of side × side/2 pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side // 2, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side // 8 + 1) * (side // 2)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.fault(21, "pictures of no digit: blank, no picture, cut off, 200 megapixels")
+def test_no_pictures(fault: Fault, sample: Any, tmp_path: Path) -> None:
+    model, _ = s5.load_checkpoint()
+    Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
+    (tmp_path / "notes.png").write_text("not a picture")
+    noise = np.random.default_rng(1).integers(0, 255, (200, 200), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:9000])
+    (tmp_path / "large.png").write_bytes(bomb(20_000))
+    for name, why in {"blank": "no digit", "notes": "no picture", "cut": "no picture", "large": "pixels"}.items():
+        fault.refused(s5.PictureError, why, lambda name=name: s5.predict(model, tmp_path / f"{name}.png"))
+    usual = transforms.Compose([transforms.Grayscale(), transforms.Resize((28, 28)), s5.test_transforms()])
+    said = int(model(usual(Image.open(tmp_path / "blank.png"))[None]).argmax())
+    fault.plain("silently wrong", f"reads a blank page as {said}")
+
+
+GIVEN = [
+    ("epoch", 1, "There is no parameter epoch .did you mean epochs"),
+    ("seed", "one", "seed='one' cannot be used: it must be a whole number"),
+    ("resume", "false", "resume='false' cannot be used: it must be True or False"),
+    ("learning_rate", "1e-3", "must be a finite number"),
+    ("learning_rate", float("inf"), "learning_rate=inf cannot be used"),
+    ("epochs", float("nan"), "epochs=nan cannot be used"),
+    ("seed = 2; import os; epochs", 1, "name is code"),
+]
+
+
+@pytest.mark.fault(22, "papermill: unknown names, wrong types, infinities, a name that is code")
+@pytest.mark.parametrize(("name", "value", "sentence"), GIVEN, ids=[name for name, _, _ in GIVEN])
+def test_papermill(fault: Fault, name: str, value: Any, sentence: str) -> None:
+    notebook = load_notebook_node(str(NOTEBOOKS / "02_training.ipynb"))
+    given = parameterize_notebook(notebook, {name: value})
+    cells = [cell.source for cell in given.cells if cell.cell_type == "code"]
+    start = next(cell for cell in notebook.cells if cell.id == "start")
+    assert "s5.check_parameters(In)" in start.source
+    fault.refused(s5.RunError, sentence, lambda: s5.check_parameters(["", *cells]))
+
+
+@pytest.mark.fault(22, "mnist-s5 run: the same")
+def test_run(fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value, sentence in (
+        ("epoch", "1", "did you mean epochs"),
+        ("seed", "one", "whole number"),
+        ("resume", "perhaps", "True or False"),
+        ("epochs", "inf", "finite number"),
+        ("seed = 2; import os; epochs", "1", "There is no parameter"),
+    ):
+        assert main(["run", "02_training", "-p", name, value, "--out", str(tmp_path / "out")]) == 1
+        said = capsys.readouterr().err.strip()
+        assert sentence in said
+        fault.saw(said)
+    assert not (tmp_path / "out").exists()
+    s5.check_parameters(
+        ["rate: float = 0.5\nn: int = 1", "# Parameters\nrate = 1e-3\nn = 4\n"]
+    )  # and what is right goes
+
+
+@pytest.mark.slow
+@pytest.mark.fault(22, "the notebook itself stops at its first cell")
+def test_a_notebook_stops(fault: Fault, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(NOTEBOOKS / "01_data_visualization.ipynb"),
+        str(tmp_path / "x.ipynb"),
+    ]
+    done = subprocess.run([*command, "-p", "sed", "3"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    said = next(line for line in done.stderr.splitlines()[::-1] if "RunError" in line)
+    assert "did you mean seed" in said
+    fault.saw(said)
+    cell = nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    plain = nbformat.v4.new_notebook(cells=[cell], metadata=kernel)
+    nbformat.write(plain, tmp_path / "plain.ipynb")
+    execute_notebook(tmp_path / "plain.ipynb", tmp_path / "done.ipynb", {"sed": 3}, kernel_name="python3")
+    fault.plain("silently wrong", "a notebook without the check runs to its end as if nothing had been asked")
