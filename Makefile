@@ -8,13 +8,14 @@ BIN := .venv/bin
 endif
 CORE := 01_data_visualization 02_training 03_summary
 
-.PHONY: help run test bench faults notebooks lint lock address .venv
+.PHONY: help run test bench faults exercises notebooks lint lock address .venv
 
 help:
 	@echo "make run        execute the three core notebooks into runs/"
 	@echo "make test       run the tests"
 	@echo "make bench      time the default recipe against the reference"
 	@echo "make faults     inject what goes wrong, and show what a user sees"
+	@echo "make exercises  write the students' notebooks from the solutions"
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
 	@echo "make lock       choose the newest packages for requirements.lock (needs uv)"
@@ -32,6 +33,9 @@ bench: .venv
 
 faults: .venv
 	@$(BIN)/python -m pytest tests/faults -m ""
+
+exercises: .venv
+	@$(BIN)/python scripts/make_exercises.py
 
 notebooks: .venv
 	@$(BIN)/python scripts/execute_notebooks.py

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 import mnist_s5 as s5
+from mnist_s5.checkpoint import fingerprint
 
 
 def test_gives_back_the_same_network_and_facts(net: s5.Net, tmp_path: Path) -> None:
@@ -44,7 +45,10 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_finite_are_refused(net: s5.Net, tmp_path: Path) -> None:
     net.fc2.bias.data[3] = torch.nan
-    s5.save_checkpoint(net, tmp_path / "nan.safetensors")
+    with pytest.raises(s5.CheckpointError, match="not finite"):
+        s5.save_checkpoint(net, tmp_path / "nan.safetensors")
+    weights = net.state_dict()
+    save_file(weights, tmp_path / "nan.safetensors", {"sha256": fingerprint(weights)})
     with pytest.raises(s5.CheckpointError, match="not finite"):
         s5.load_checkpoint(tmp_path / "nan.safetensors")
 
@@ -54,10 +58,11 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
         s5.load_checkpoint(tmp_path / "none.safetensors")
 
 
-def test_the_shipped_weights_are_the_recorded_reference() -> None:
+def test_the_shipped_weights_are_the_recorded_best() -> None:
     _, about = s5.load_checkpoint()
-    history, metrics = s5.recorded("reference-mnist-1")
-    assert about["recipe"] == metrics["recipe"] == "reference"
+    history, metrics = s5.recorded("best-mnist-1")
+    assert about["recipe"] == metrics["recipe"] == "best"
+    assert about["seed"] == metrics["seed"] == 1
     assert about["test_accuracy"] == history[-1].test_accuracy
 
 

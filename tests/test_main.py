@@ -30,7 +30,7 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path:
         (["run", "02_trainig"], "There is no notebook"),
         (["run", "02_training", "-p", "epoch", "1"], "did you mean epochs"),
         (["run", "02_training", "-p", "seed", "one"], "whole number"),
-        (["run", "02_training", "--out", str(tmp_path / "file")], "File exists"),
+        (["run", "02_training", "--out", str(tmp_path / "file")], "a file is in its place"),
         (["predict", "--checkpoint", str(tmp_path / "none"), "x.png"], "There is no checkpoint"),
     ]:
         assert main(words) == 1

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 import mnist_s5 as s5
 
@@ -89,3 +89,21 @@ def test_what_is_no_digit_is_refused_by_name(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(s5.PictureError, match=why):
             s5.prepare(tmp_path / name)
+
+
+@pytest.mark.parametrize(("side", "stroke"), [(1500, 4), (3000, 8)])
+def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -> None:
+    picture = Image.new("L", (side, side), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.line([(side * 0.3, side * 0.3), (side * 0.7, side * 0.3), (side * 0.45, side * 0.75)], 0, stroke)
+    picture.save(tmp_path / "seven.png")
+    assert s5.prepare(tmp_path / "seven.png").max() == 255
+    assert s5.predict(s5.load_checkpoint()[0], str(tmp_path / "seven.png"))[0] == 7
+
+
+def test_two_specks_are_no_crash(tmp_path: Path) -> None:
+    picture = Image.new("L", (1200, 1200), 255)
+    picture.putpixel((100, 100), 0)
+    picture.putpixel((1100, 1000), 0)
+    picture.save(tmp_path / "specks.png")
+    assert s5.prepare(tmp_path / "specks.png").max() == 255

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -148,3 +149,17 @@ def test_unknown_notebooks_name_the_known() -> None:
     with pytest.raises(s5.RunError, match="02_training"):
         runs.find_notebooks(["2_training"])
     assert [path.stem for path in runs.find_notebooks(["all"])][:2] == ["01_data_visualization", "02_training"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_runs_folder_that_is_gone_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "not mounted")
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(OSError, match="a file is in its place"):
+        s5.new_run()
+
+
+def test_metrics_that_are_damaged_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(s5.RunError, match="is damaged: move it away"):
+        s5.write_metrics(tmp_path, accuracy=1)

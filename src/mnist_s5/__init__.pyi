@@ -4,6 +4,10 @@ from .build import (
     make_loaders as make_loaders, make_model as make_model, make_optimizer as make_optimizer,
     make_scheduler as make_scheduler,
 )
+from .charts import (
+    bars as bars, climb as climb, curves as curves, dots as dots, interval as interval,
+    panels as panels, reliability as reliability, train_test_plot as train_test_plot,
+)
 from .checkpoint import (
     SHIPPED as SHIPPED, CheckpointError as CheckpointError, load_checkpoint as load_checkpoint,
     save_checkpoint as save_checkpoint,
@@ -27,9 +31,8 @@ from .own_digits import PictureError as PictureError, predict as predict, prepar
 from .parameters import check_parameters as check_parameters
 from .picture import TALL as TALL, WIDE as WIDE
 from .plots import (
-    bars as bars, climb as climb, confusion_matrix as confusion_matrix, curves as curves,
-    data_visualization as data_visualization,
-    digit_as_numbers as digit_as_numbers, gallery as gallery, train_test_plot as train_test_plot,
+    confusion_matrix as confusion_matrix, data_visualization as data_visualization,
+    digit_as_numbers as digit_as_numbers, gallery as gallery,
 )
 from .raw import DataError as DataError, data_folder as data_folder
 from .recipes import RECIPES as RECIPES, Recipe as Recipe, get_recipe as get_recipe

@@ -27,18 +27,24 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def save_checkpoint(model: nn.Module, path: Path, **about: Any) -> None:
-    """Write the model's weights, and plain facts about them (recipe, data set, accuracy, …), to a safetensors file."""
+def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
+    """Write the model's weights, and plain facts about them (recipe, data set, accuracy, …), to a safetensors file.
+
+    Raises CheckpointError for weights that are not finite.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise CheckpointError("The network's weights are not finite, and would answer nonsense: train again.")
     facts = {"about": json.dumps(about), "sha256": fingerprint(weights)}
-    write_whole(path, save(weights, facts))
+    write_whole(Path(path), save(weights, facts))
 
 
-def load_checkpoint(path: Path = SHIPPED) -> tuple[Net, dict[str, Any]]:
+def load_checkpoint(path: str | Path = SHIPPED) -> tuple[Net, dict[str, Any]]:
     """The network with the file's weights, in eval mode on the CPU, and the facts; by default the shipped ones.
 
     Raises FileNotFoundError, or CheckpointError for a damaged file or another network's.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}: train first, or load the shipped weights.")
     model = Net()

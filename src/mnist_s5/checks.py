@@ -20,21 +20,31 @@ def check_shapes(log_probs: Tensor, labels: Tensor) -> None:
 
 def check_batch(images: Tensor, labels: Tensor) -> None:
     """Raises ValueError for what is no batch of digits by shape, type or label (those on a GPU are not looked at)."""
-    if images.dim() != 4 or images.shape[1:] != (1, 28, 28) or not images.is_floating_point():
+    if images.dim() != 4 or images.shape[1:] != (1, 28, 28) or images.dtype != torch.float32:
         what = f"{str(images.dtype)[6:]} {list(images.shape)}"
-        raise ValueError(f"Images {what} cannot be used: normalise them to float [N, 1, 28, 28].")
+        raise ValueError(f"Images {what} cannot be used: normalise them to float32 [N, 1, 28, 28].")
+    if not len(images):
+        raise ValueError("A batch is empty: look at the loader.")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         what = f"{str(labels.dtype)[6:]} {list(labels.shape)}"
         raise ValueError(f"Labels {what} do not belong to {len(images)} images: they must be int64 [{len(images)}].")
-    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
+    if labels.device.type == "cpu" and not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
         wrong = int(labels[(labels < 0) | (labels > 9)][0])
         raise ValueError(f"A label is {wrong}: digits are labelled 0 to 9, look at the data.")
 
 
+def check_answers(log_probs: object, labels: Tensor) -> None:
+    """Raises ValueError for what is not ten answers a digit."""
+    shape = list(log_probs.shape) if isinstance(log_probs, Tensor) else type(log_probs).__name__
+    if shape != [len(labels), 10]:
+        raise ValueError(f"The network gives {shape} for {len(labels)} digits: it must give [N, 10].")
+
+
 def check_log_probs(log_probs: Tensor) -> None:
-    total = float(log_probs.detach().exp().sum(dim=1).mean())
-    if abs(total - 1) > 0.05:  # what is not finite is reported as such, by its loss
+    totals = log_probs.detach().exp().sum(dim=1)
+    worst = totals[(totals - 1).abs().argmax()].item()
+    if abs(worst - 1) > 0.05:  # what is not finite is reported as such, by its loss
         raise ValueError(
-            f"The network's answers are no log-probabilities (their probabilities sum to {total:.3g}, not to 1): "
+            f"The network's answers are no log-probabilities (a digit's probabilities sum to {worst:.3g}, not to 1): "
             "end its forward with log_softmax(x, dim=1)."
         )

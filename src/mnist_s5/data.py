@@ -117,7 +117,8 @@ def load_mnist(source: str = "auto") -> tuple[Digits, Digits]:
             f"NOTICE: embedded sample, 4,000 + 1,000 digits, is what all that follows is about ({why})", file=sys.stderr
         )
     (x, y), (x_test, y_test) = parts
-    return Digits(x, y, found, train_transforms()), Digits(x_test, y_test, found, test_transforms())
+    train = Digits(x.clone(), y.clone(), found, train_transforms())  # who changes them changes a copy
+    return train, Digits(x_test.clone(), y_test.clone(), found, test_transforms())
 
 
 def hold_out(digits: Digits, n: int = 5000, seed: int = 0) -> tuple[Digits, Digits]:

@@ -45,22 +45,27 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
 
-def random_states(loader: Any = None) -> dict[str, Any]:
-    """Where all that `seed_everything` seeds stands, and the loader's own generator if it has one: plain values."""
+def generators_of(*loaders: Any) -> list[torch.Generator]:
+    """The generators that the loaders, or their samplers, draw from by themselves, each once."""
+    holders = [(loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)) for loader in loaders]
+    found = [getattr(holder, "generator", None) for each in holders for holder in each]
+    return list({id(generator): generator for generator in found if generator is not None}.values())
+
+
+def random_states(*loaders: Any) -> dict[str, Any]:
+    """Where all that `seed_everything` seeds stands, and the loaders' own generators: plain values."""
     kind, key, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (as above)
     states: dict[str, Any] = {"python": random.getstate(), "numpy": (kind, np.asarray(key).tolist(), *rest)}
     states |= {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-    if (generator := getattr(loader, "generator", None)) is not None:
-        states["loader"] = generator.get_state()
-    return states
+    return states | {"loaders": [generator.get_state() for generator in generators_of(*loaders)]}
 
 
-def restore_random_states(states: dict[str, Any], loader: Any = None) -> None:
-    """Back to where `random_states` found them."""
+def restore_random_states(states: dict[str, Any], *loaders: Any) -> None:
+    """Back to where `random_states` found them; without loaders, theirs stay where they are."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])  # noqa: NPY002
     torch.set_rng_state(states["torch"])
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
-    if "loader" in states and getattr(loader, "generator", None) is not None:
-        loader.generator.set_state(states["loader"])
+    for generator, state in zip(generators_of(*loaders), states["loaders"]):
+        generator.set_state(state)

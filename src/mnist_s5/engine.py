@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .checks import NotFiniteError, check_batch, check_log_probs, check_shapes
+from .checks import NotFiniteError, check_answers, check_batch, check_log_probs, check_shapes
 from .progress import bar
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar: their mean, or their sum
@@ -49,7 +49,8 @@ def _reduction(criterion: Criterion, device: torch.device) -> str:
     if reduction is None:
         log_probs = torch.full((2, 10), -math.log(10), device=device)
         labels = torch.zeros(2, dtype=torch.long, device=device)
-        ratio = float((criterion(log_probs, labels) / criterion(log_probs[:1], labels[:1])).sum())
+        two, one = criterion(log_probs, labels), criterion(log_probs[:1], labels[:1])
+        ratio = float(two / one) if two.ndim == 0 else math.nan
         reduction = {1.0: "mean", 2.0: "sum"}.get(round(ratio, 3) if math.isfinite(ratio) else 0.0)
     if reduction not in ("mean", "sum"):
         raise ValueError("The criterion gives neither a batch's mean loss nor its sum: use torch's nll_loss.")
@@ -65,7 +66,6 @@ class _Tally:
         self.seen, self.averages = 0, _reduction(criterion, device) == "mean"
 
     def add(self, loss: Tensor, log_probs: Tensor, labels: Tensor, images: Tensor) -> None:
-        check_shapes(log_probs, labels)
         if not self.seen:
             check_log_probs(log_probs)
         self.loss += loss.detach() * (len(labels) if self.averages else 1)
@@ -121,6 +121,7 @@ def train(
         optimizer.zero_grad()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             log_probs = model(images)
+        check_answers(log_probs, labels)
         log_probs = log_probs.float()
         objective = loss = criterion(log_probs, labels)
         tally.add(loss, log_probs, labels, images)
@@ -151,5 +152,6 @@ def test(
         check_batch(images, labels)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         log_probs = model(images)
+        check_answers(log_probs, labels)
         tally.add(criterion(log_probs, labels), log_probs, labels, images)
     return tally.score()

@@ -10,7 +10,9 @@ _WHY = {
     errno.EFBIG: "the file would be larger than this machine allows, raise the limit, or name another folder",
     errno.EROFS: "the disk is read-only, name a folder that can be written to",
     errno.EACCES: "it may not be read or written, change its permissions, or name another",
-    errno.EPERM: "it may not be read or written, change its permissions, or name another",
+    errno.EEXIST: "a file is in its place, name another",
+    errno.ENOTDIR: "a file is in its place, name another",
+    errno.EISDIR: "it is a folder, name a file in it",
 }
 
 
@@ -20,7 +22,7 @@ class WriteError(OSError):
 
 def explained(error: OSError, path: Path) -> OSError:
     """The error as a WriteError, where it is one that a person can do something about."""
-    why = _WHY.get(error.errno or 0)
+    why = _WHY.get(errno.EACCES if error.errno == errno.EPERM else error.errno or 0)
     return WriteError(f"{path} cannot be used: {why}.") if why else error
 
 

@@ -1,6 +1,7 @@
 """From anybody's picture of a digit to what the network was trained on. Follows the MNIST page of LeCun, Cortes and
 Burges: the ink scaled to fit 20×20 pixels, its centre of mass in the middle of 28×28."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -18,9 +19,9 @@ class PictureError(ValueError):
     """The file is no picture, or shows no digit; the message says which."""
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: str | Path) -> Image.Image:
     """The picture in shades of grey, upright, on a background that its ink differs from."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise PictureError(f"There is no file {path}.")
     too_large = PictureError(f"{path} has more than {MAX_PIXELS:,} pixels: save it smaller.")
     try:
@@ -46,7 +47,7 @@ def _open(path: Path) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, backdrop), picture).convert("L")
 
 
-def prepare(path: Path) -> Tensor:
+def prepare(path: str | Path) -> Tensor:
     """The digit in a picture file as MNIST would hold it: uint8 [28, 28], white ink on black.
 
     Raises PictureError for a file that is no picture, is too large, or is blank.
@@ -58,18 +59,20 @@ def prepare(path: Path) -> Tensor:
         raise PictureError(f"{path} shows no digit (all of it is nearly one shade): use darker ink.")
     ink = np.where(ink < 0.25 * ink.max(), 0, ink) * (255 / ink.max())
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    digit = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
+    digit = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = 20 / max(digit.size)
     small = digit.resize([max(1, round(side * scale)) for side in digit.size], Image.Resampling.BOX)
     mass = np.asarray(small, np.float64)
+    mass *= 255 / mass.max()  # a thin stroke of a large picture is black too
     y, x = (int(14 - np.average(np.indices(mass.shape)[axis] + 0.5, weights=mass) + 0.5) for axis in (0, 1))
-    canvas = Image.new("L", (28, 28))
-    canvas.paste(small, (min(max(x, 0), 28 - small.width), min(max(y, 0), 28 - small.height)))
-    return torch.from_numpy(np.array(canvas))
+    x, y = min(max(x, 0), 28 - small.width), min(max(y, 0), 28 - small.height)
+    canvas = torch.zeros(28, 28, dtype=torch.uint8)
+    canvas[y : y + small.height, x : x + small.width] = torch.from_numpy(mass.round().astype(np.uint8))
+    return canvas
 
 
 @torch.no_grad()
-def predict(model: nn.Module, path: Path) -> tuple[int, float]:
+def predict(model: nn.Module, path: str | Path) -> tuple[int, float]:
     """The digit that the model reads in a picture file, and its probability. Raises PictureError."""
     image = test_transforms()(Image.fromarray(prepare(path).numpy()))
     probabilities = model.eval()(image[None].to(next(model.parameters()).device)).exp()[0]

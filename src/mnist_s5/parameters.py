@@ -3,6 +3,7 @@
 import ast
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,24 +26,37 @@ _TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": st
 _WANTED = {"int": "a whole number", "float": "a finite number", "bool": "True or False", "str": "a text in quotes"}
 
 
+def _inner(kind: str) -> tuple[str, bool]:
+    """The type, and whether None will do as well: Optional[float], typing.Optional[float] and float | None alike."""
+    bare = re.sub(r"^(typing\.)?Optional\[(.*)\]$|^(.*) \| None$", r"\2\3", kind)
+    return bare, bare != kind
+
+
+def _wanted(kind: str) -> str:
+    bare, optional = _inner(kind)
+    return _WANTED.get(bare, bare) + (" or None" if optional else "")
+
+
 def _fits(value: Any, kind: str) -> bool:
-    if kind.startswith("Optional["):
-        return value is None or _fits(value, kind[9:-1])
-    if kind == "float":
+    bare, optional = _inner(kind)
+    if value is None and optional:
+        return True
+    if bare == "float":
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value).__name__ == kind
+    return type(value).__name__ == bare
 
 
 def _parse(name: str, text: str, kind: str) -> Any:
-    if kind.startswith("Optional["):
-        return None if text == "None" else _parse(name, text, kind[9:-1])
-    if kind not in _WANTED:
+    bare, optional = _inner(kind)
+    if optional and text.lower() == "none":
+        return None
+    if bare not in _WANTED:
         raise RunError(f"{name} is of type {kind}, which the command line cannot give: set it in the notebook.")
     value: Any = None
     with suppress(KeyError, ValueError):
-        value = {"true": True, "false": False}[text.lower()] if kind == "bool" else _TYPES[kind](text)
-    if not _fits(value, kind):
-        raise RunError(f"{name}={text} cannot be used: it must be {_WANTED[kind]}.")
+        value = {"true": True, "false": False}[text.lower()] if bare == "bool" else _TYPES[bare](text)
+    if not _fits(value, bare):
+        raise RunError(f"{name}={text} cannot be used: it must be {_wanted(kind)}.")
     return value
 
 
@@ -55,40 +69,44 @@ def _unknown(name: str, allowed: Sequence[str]) -> RunError:
 def check_parameters(cells: Iterable[str]) -> None:
     """Refuse what a notebook was given and has no parameter for, or of another type than it declares.
 
-    cells: the sources of the cells that were run, IPython's `In`. papermill itself runs a notebook with a misspelt
-    parameter as if nothing had been asked. Raises RunError.
+    cells: the sources of the cells that were run, IPython's `In`: the first one that declares types is the notebook's
+    parameters, one that begins with "# Parameters" is papermill's; of each the last run counts. papermill itself runs
+    a notebook with a misspelt parameter as if nothing had been asked. Raises RunError.
     """
     declared: dict[str, str] = {}
+    own: list[ast.AnnAssign] = []
+    injected: list[ast.stmt] = []
     for source in cells:
         try:
             lines = ast.parse(source).body
         except SyntaxError:  # magics
             continue
-        injected = source.startswith("# Parameters")
-        for line in lines:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                name = line.target.id
-                declared[name] = ast.unparse(line.annotation)
-            elif injected and isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                name = line.targets[0].id
-                if name not in declared:
-                    raise _unknown(name, list(declared))
-            elif injected:
-                raise RunError(f"A parameter's name is code ({ast.unparse(line)}): name a parameter of the notebook.")
-            else:
-                continue
-            value = _literal(line.value)
-            kind = declared[name]
-            if not _fits(value, kind):
-                wanted = _WANTED.get(kind.removeprefix("Optional[").rstrip("]"), kind)
-                raise RunError(f"{name}={value!r} cannot be used: it must be {wanted}.")
+        typed = [line for line in lines if isinstance(line, ast.AnnAssign) and line.value]
+        kinds = {ast.unparse(line.target): ast.unparse(line.annotation) for line in typed}
+        if source.partition("\n")[0].strip() == "# Parameters":
+            injected = lines
+        elif kinds and (not declared or kinds.keys() == declared.keys()):
+            declared, own = kinds, typed
+    given = [(name, line.value) for name, line in zip(declared, own)]
+    for statement in injected:
+        if not isinstance(statement, ast.Assign) or [type(target) for target in statement.targets] != [ast.Name]:
+            code = ast.unparse(statement)
+            raise RunError(f"A parameter's name is code ({code}): name a parameter of the notebook.")
+        name = ast.unparse(statement.targets[0])
+        if name not in declared:
+            raise _unknown(name, list(declared))
+        given.append((name, statement.value))
+    for name, expression in given:
+        value = _literal(expression)
+        if value is not ... and not _fits(value, declared[name]):  # an expression is the notebook's own affair
+            raise RunError(f"{name}={value!r} cannot be used: it must be {_wanted(declared[name])}.")
 
 
 def _literal(value: ast.expr | None) -> Any:
-    """The value that is written there; papermill writes float('inf') for one that has no literal."""
+    """The value that is written there, or ... for an expression; papermill writes float('inf')."""
     text = ast.unparse(value) if value else "None"
     try:
-        return float(text[7:-2]) if text.startswith("float(") else ast.literal_eval(text)
+        return float(text[7:-2]) if text.startswith("float('") else ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return ...
 

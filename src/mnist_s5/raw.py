@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from .files import WriteError, explained, write_whole
 
@@ -93,6 +93,10 @@ def raw_file(raw: Path, name: str) -> bytes:
                 blob = gzip.decompress(_download(raw, name))
                 write_whole(raw / name, blob)
         return blob
+    except Timeout as error:
+        raise DataError(
+            f"Another process has been downloading into {raw} for ten minutes: wait for it, or end it."
+        ) from error
     except OSError as error:
         ways = "MNIST_S5_DATA names the folder, source='sample' needs none"
         raise DataError(f"{explained(error, raw)} ({ways})") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from .device import fast_dtype
@@ -81,6 +82,8 @@ class Recipe:
             kind = {int: Real, float: Real}.get(type(field.default), type(field.default))
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is Real) or not holds(value):
                 raise ValueError(f"{field.name}={value!r} cannot be used: it must be {wanted}.")
+            if isinstance(value, np.generic):  # a NumPy number, which no file of plain values takes
+                object.__setattr__(self, field.name, value.item())
         if (self.nesterov or self.muon) and not self.momentum:
             raise ValueError("momentum=0 cannot be used with nesterov=True or with muon: give a momentum above 0.")
         if self.muon and not self.nesterov:

@@ -54,8 +54,9 @@ def new_run(run_dir: str = "") -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             return folder
         while True:
+            folder.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 return folder
             folder = folder.with_name(next(names))
     except OSError as error:
@@ -76,10 +77,13 @@ def last_checkpoint(run_dir: str = "") -> Path:
     return SHIPPED
 
 
-def write_metrics(folder: Path, **metrics: Any) -> None:
+def write_metrics(folder: str | Path, **metrics: Any) -> None:
     """Add what a run measured to its metrics.json, together with the versions and threads that it used."""
-    path = folder / "metrics.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    path = Path(folder) / "metrics.json"
+    try:
+        known = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: move it away, and run again.") from error
     versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")}
     facts: dict[str, Any] = {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
     if sys.platform == "linux":
@@ -90,15 +94,24 @@ def write_metrics(folder: Path, **metrics: Any) -> None:
 
 
 def save_run(
-    folder: Path, model: nn.Module, recipe: Recipe, history: History, *, seed: int, device: str, images: tuple[int, int]
+    folder: str | Path,
+    model: nn.Module,
+    recipe: Recipe,
+    history: History,
+    *,
+    seed: int,
+    device: str,
+    images: tuple[int, int],
 ) -> None:
     """Write the trained weights, and to metrics.json what somebody needs to repeat the run; images: train and test."""
     if history.weights and history.weights != fingerprint(model.state_dict()):
         raise RunError("This history is of another network than this one: train again, and save both then.")
+    if not history:
+        raise RunError("This history is empty: train for an epoch at least, and save then.")
     last = history[-1]
     facts: dict[str, Any] = {"dataset": history.dataset, "recipe": recipe.name, "epochs": recipe.epochs, "seed": seed}
     facts["test_accuracy"] = last.test_accuracy
-    save_checkpoint(model, folder / CHECKPOINT, **facts)
+    save_checkpoint(model, Path(folder) / CHECKPOINT, **facts)
     facts |= {key: value for key, value in asdict(recipe).items() if key != "name"}
     facts |= {"device": device, "train_images": images[0], "test_images": images[1], "test_loss": last.test_loss}
     facts["precision"] = str(recipe.precision(device))[6:]
@@ -115,11 +128,13 @@ def recorded(name: str) -> tuple[History, dict[str, Any]]:
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:
     """The notebooks of these names (paths do as well); "all" is every notebook of the course."""
-    ours = {path.stem: path for path in sorted(course_path("notebooks").glob("[0-9]*.ipynb"))}
+    ours = {
+        path.stem: path for path in sorted(course_path("notebooks").rglob("*.ipynb")) if "checkpoint" not in path.stem
+    }
     found: list[Path] = []
     for name in names:
         if name == "all":
-            found += ours.values()
+            found += [path for name, path in ours.items() if name[0].isdigit()]
         elif name in ours or Path(name).is_file():
             found.append(ours.get(name, Path(name)))
         else:

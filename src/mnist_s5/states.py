@@ -1,10 +1,13 @@
 """What a training is at one of its steps, in a file to go on from: written whole, checked when it is read."""
 
 import io
-import pickle
+import os
+import platform
+import re
 import sys
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,9 @@ import torch
 from torch import nn
 
 from .checkpoint import CheckpointError, fingerprint
+from .device import generators_of
 from .engine import Batches
-from .files import write_whole
+from .files import explained, write_whole
 from .loaders import source_of
 from .recipes import Recipe
 
@@ -37,8 +41,15 @@ def has_state(path: Path) -> bool:
 
 def drop_state(path: Path) -> None:
     """Remove what `save_state` left there."""
-    for file in (path, _before(path)):
-        file.unlink(missing_ok=True)
+    try:
+        for file in (
+            path,
+            _before(path),
+            *path.parent.glob(f".{path.name}.*"),
+        ):  # of killed writers, too
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise explained(error, path) from error
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -62,10 +73,14 @@ def load_state(path: Path) -> dict[str, Any]:
     for file in there:
         try:
             state = _read_state(file)
-        except (OSError, ValueError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
+        except (PermissionError, IsADirectoryError) as error:
+            raise explained(error, file) from error
+        except Exception:  # a damaged file can make zipfile and torch raise nearly anything
             continue
         if file != path:
             print(f"NOTICE: {path.name} is damaged or missing, the one before it is used", file=sys.stderr)
+            with suppress(OSError):
+                os.replace(file, path)  # so that the next save does not put the damaged one in its place
         return state
     raise CheckpointError(f"{' and '.join(map(str, there))}: damaged or no training, begin anew with resume=False.")
 
@@ -77,20 +92,35 @@ def _crc32(*tensors: torch.Tensor) -> int:
     return found
 
 
-def identity_of(model: nn.Module, recipe: Recipe, loader: Batches) -> dict[str, Any]:
+def _about(loader: Batches) -> dict[str, Any]:
+    """What can be known of a loader without drawing from it; the code of transforms and samplers is not looked at."""
+    digits, found = getattr(loader, "dataset", None), []
+    while digits is not None:
+        held = [getattr(digits, name, None) for name in ("data", "targets", "indices")]
+        found += [torch.as_tensor(each) for each in (*held, *getattr(digits, "tensors", ())) if _plain(each)]
+        transform, digits = getattr(digits, "transform", None), getattr(digits, "dataset", None)
+    about = {name: getattr(loader, name, None) for name in ("batch_size", "shuffle", "drop_last")}
+    kind, drawn = type(getattr(loader, "sampler", None)).__name__, getattr(loader, "draw", None)
+    about |= {"source": source_of(loader), "batches": len(loader), "sampler": kind}
+    if found:
+        about |= {"digits": len(found[-1]), "crc32": _crc32(*found)}
+        about["transform"] = re.sub(" at 0x[0-9a-f]+", "", f"{transform!r} {drawn!r}")
+    return about
+
+
+def _plain(values: Any) -> bool:
+    return isinstance(values, torch.Tensor) or (isinstance(values, list) and all(isinstance(x, int) for x in values))
+
+
+def identity_of(model: nn.Module, recipe: Recipe, loader: Batches, test_loader: Batches) -> dict[str, Any]:
     """What a training is, before its first step: a checkpoint belongs to it where all of this agrees."""
-    digits = getattr(loader, "dataset", None)
-    pixels, labels = getattr(digits, "data", None), getattr(digits, "targets", None)
-    data = {"source": source_of(loader), "batches": len(loader)}
-    if isinstance(pixels, torch.Tensor) and isinstance(labels, torch.Tensor):
-        data |= {"digits": len(labels), "crc32": _crc32(pixels, labels)}
-    generator = getattr(loader, "generator", None)
-    order = generator.get_state() if generator is not None else torch.get_rng_state()
+    orders = [generator.get_state() for generator in generators_of(loader)] or [torch.get_rng_state()]
     return {
         "recipe": asdict(recipe),
-        "network": {name: list(weight.shape) for name, weight in model.state_dict().items()},
-        "data set": data,
-        "seed": {"weights": fingerprint(model.state_dict()), "order": _crc32(order)},
+        "network": {name: list(weight.shape) for name, weight in model.state_dict().items()} | {"layers": repr(model)},
+        "data set": _about(loader),
+        "test set": _about(test_loader),
+        "seed": {"weights": fingerprint(model.state_dict()), "order": _crc32(*orders)},
     }
 
 
@@ -100,15 +130,20 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
         theirs = there.get(part, {})
         names = [name for name in ours.keys() | theirs.keys() if theirs.get(name) != ours.get(name)]
         if names:
-            shown = [name for name in sorted(names) if part != "seed" and name != "crc32"][:3]
+            told = [name for name in sorted(names) if name not in ("crc32", "layers", "transform", "weights", "order")]
+            shown = told[:3]
             values = "; ".join(f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in shown)
-            hidden = "other weights or another order to begin with" if part == "seed" else "other pixels or labels"
+            hidden = {
+                "seed": "another one, or the network is trained already: make network and loaders anew",
+                "network": "other layers",
+            }.get(part, "other pixels, labels or transforms")
             return f"{part} ({values or hidden})"
     return ""
 
 
-def machine_of(device: torch.device) -> str:
-    return f"torch {torch.__version__}, {device.type}, {torch.get_num_threads()} threads"
+def machine_of(device: torch.device, recipe: Recipe) -> str:
+    kind = f"{platform.machine()} {device.type}, {str(recipe.precision(device))[6:]}"
+    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads"
 
 
 def going_on(path: Path, identity: dict[str, Any], machine: str) -> dict[str, Any]:

@@ -60,9 +60,12 @@ class _Part:
         return self.n
 
     def __iter__(self) -> Iterator[Any]:
+        given = 0
         for images, labels in islice(self.batches, self.n):
-            self.digits += len(labels)
+            self.digits, given = self.digits + len(labels), given + 1
             yield images, labels
+        if given < self.n:
+            raise ValueError(f"The loader gives {self.n - given} batches fewer than its len() says: mend its len().")
 
 
 def fit(
@@ -73,22 +76,26 @@ def fit(
     *,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     resume: bool = True,
 ) -> History:
     """Train by the recipe, test after each epoch, print a line an epoch; the last epoch may be a part of one.
 
     The test digits are looked at for the curves alone: nothing is chosen by them.
 
-    checkpoint: a file to save to, after every epoch and every 200 steps, all that is needed to go on. Called again with
-    such a file and with the same network, loaders and recipe as they were at the beginning, a training that was cut
+    checkpoint: a file to save to, at the start, after every epoch and every 200 steps, all that is needed to go on.
+    Called again with such a file and with network, loaders and recipe made anew as they were, a training that was cut
     off goes on, and ends with the same bits; one that was finished gives its result. resume=False begins anew. Raises
     CheckpointError for a file of another training, Interrupted (a KeyboardInterrupt), NotFiniteError.
     """
     device = torch.device(device)
     _, per_epoch = count(test_loader), count(train_loader)
-    total = recipe.steps(per_epoch)
-    identity, machine = identity_of(model, recipe, train_loader) if checkpoint else {}, machine_of(device)
+    total, loaders = recipe.steps(per_epoch), (train_loader, test_loader)
+    checkpoint = checkpoint and Path(checkpoint)
+    if checkpoint and getattr(train_loader, "persistent_workers", False):
+        raise ValueError("Workers that persist keep draws that no file holds: make the loader without them.")
+    identity = identity_of(model, recipe, *loaders) if checkpoint else {}
+    machine = machine_of(device, recipe)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     model.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, model.parameters())
@@ -96,7 +103,7 @@ def fit(
     how: dict[str, Any] = {"label_smoothing": recipe.label_smoothing, "precision": recipe.precision(device)}
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     history, step, sums, rate = History(dataset=source_of(train_loader)), 0, [0.0] * 4, 0.0
-    before = now = random_states(train_loader)
+    before = now = random_states(*loaders)
 
     def save() -> None:
         if checkpoint:
@@ -110,15 +117,18 @@ def fit(
             part.load_state_dict(state[name])
         history.extend(Epoch(*entry) for entry in state["history"])
         step, sums, rate, (before, now) = state["step"], state["sums"], state["rate"], state["random"]
+        model.eval()
+        restore_random_states(now, *loaders)
         goes_on = "finished before" if step == total else f"goes on after step {step:,} of {total:,}"
         print(f"{goes_on} (from {checkpoint.name}; resume=False begins anew)")
     elif checkpoint:
         drop_state(checkpoint)
+        save()
     try:
         while step < total:
             begin = step - step % per_epoch
             end = min(begin + per_epoch, total)
-            restore_random_states(before, train_loader)
+            restore_random_states(before, *loaders)
             batches = (pair for pair in bar(train_loader, "train", end - begin, progress))
             for _ in islice(batches, step - begin):
                 pass  # trained on before
@@ -134,14 +144,15 @@ def fit(
                     raise NotFiniteError(step + error.step, f"of recipe {recipe.name} {error.why}") from None
                 n, seconds = part.digits, time.perf_counter() - start
                 sums = [a + b for a, b in zip(sums, (n, n * score.loss, n * score.accuracy, seconds))]
-                step, now = step + len(part), random_states(train_loader)
+                step, now = step + len(part), random_states(*loaders)
                 if step < end:
                     save()
             batches.close()
             tested = test(model, device, test_loader, progress=progress)
             digits, loss, right, seconds = sums
             history.append(Epoch(step / per_epoch, rate, loss / digits, right / digits, *tested, seconds))
-            before = now = random_states(train_loader)
+            history.weights = fingerprint(model.state_dict())
+            before = now = random_states(*loaders)
             save()
             print(
                 f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  "
@@ -150,7 +161,11 @@ def fit(
                 flush=True,
             )
     except KeyboardInterrupt:
-        kept = f"the same call goes on from {checkpoint.name}" if checkpoint else "without a checkpoint nothing is kept"
-        raise Interrupted(f"interrupted after step {step:,} of {total:,}: {kept}.", history) from None
+        kept = "without a checkpoint nothing is kept"
+        if checkpoint:
+            kept = (
+                f"make network and loaders anew, and the same call goes on after step {step:,} from {checkpoint.name}"
+            )
+        raise Interrupted(f"interrupted in epoch {len(history) + 1}: {kept}.", history) from None
     history.weights = fingerprint(model.state_dict())
     return history

@@ -86,7 +86,7 @@ def test_interrupted(fault: Fault, tmp_path: Path) -> None:
         whole, ended = ask(cell.format(None))
         assert not ended
         printed, ended = ask(cell.format(f"Path({str(path)!r})"), interrupt)
-        assert ended.startswith("Interrupted: interrupted after step"), (printed, ended)
+        assert ended.startswith("Interrupted: interrupted in epoch"), (printed, ended)
         fault.saw(ended)
         assert ask("print(6 * 7, __import__('sys').last_value.history is not None)") == ("42 True\n", "")
         again, ended = ask(cell.format(f"Path({str(path)!r})"))
@@ -228,3 +228,19 @@ def test_a_notebook_stops(fault: Fault, tmp_path: Path) -> None:
     nbformat.write(plain, tmp_path / "plain.ipynb")
     execute_notebook(tmp_path / "plain.ipynb", tmp_path / "done.ipynb", {"sed": 3}, kernel_name="python3")
     fault.plain("silently wrong", "a notebook without the check runs to its end as if nothing had been asked")
+
+
+def test_a_corrected_parameter_is_taken() -> None:
+    first = "seed: int = 1\nepochs: Optional[float] = None"
+    s5.check_parameters(["", first, "# Parameters\nseed = 2", "n: int = len(first)", "w: torch.Tensor", "x: int = 'a'"])
+    for wrong in ("# Parameters\nepoch = 1", "seed: int = '1'\nepochs: Optional[float] = None"):
+        with pytest.raises(s5.RunError):
+            s5.check_parameters(["", first, wrong])
+        right = wrong.replace("epoch =", "epochs =").replace("'1'", "1")
+        s5.check_parameters(["", first, wrong, right, "# Parameters of the network\nn = 3"])
+    for kind in ("float | None", "typing.Optional[float]"):
+        s5.check_parameters([f"epochs: {kind} = None", "# Parameters\nepochs = 0.5"])
+    s5.check_parameters(["epochs: Optional[float] = 1 / 2\nseed: int = -2**5"])
+    for code in ("epoch: float = 1", "seed = epochs = 1", "del seed"):
+        with pytest.raises(s5.RunError, match="name is code"):
+            s5.check_parameters([first, f"# Parameters\n{code}"])

@@ -135,13 +135,18 @@ def test_damaged(fault: Fault, fit: Fit, whole: Any, tmp_path: Path, capsys: pyt
     good, state = path.read_bytes(), states.load_state(path)
     places = range(7, len(good), len(good) // 23)
     damages = [good[:0], good[:1000], good[:-1], *(flipped(good, place) for place in places)]
+    directory = good.rindex(b"PK\1\2") + 10  # a file's method of compression
+    damages += [good[:directory] + bytes([good[directory] | 8]) + good[directory + 1 :]]
+    before, older = tmp_path / "training.pt.before", (tmp_path / "training.pt.before").read_bytes()
     for blob in damages:
         path.write_bytes(blob)
+        before.write_bytes(older)
         capsys.readouterr()
         found = states.load_state(path)
         if "the one before it is used" not in capsys.readouterr().err and not equal(found, state):
             raise SilentlyWrong(fault.injected)
     path.write_bytes(damages[5])
+    before.write_bytes(older)
     assert same(fit(), whole)
     fault.saw(capsys.readouterr().err.strip().splitlines()[-1])
     for file in (path, tmp_path / "training.pt.before"):
@@ -176,11 +181,18 @@ def test_another(fault: Fault, fit: Fit, tmp_path: Path) -> None:
     for how, what in (
         ({"learning_rate": 0.01}, r"recipe \(learning_rate 0.02 there, 0.01 here\)"),
         ({"digits": 700}, "data set"),
+        ({"digits": 639}, "data set"),
         ({"seed": 2}, "seed"),
     ):
         fault.refused(s5.CheckpointError, what, lambda how=how: fit(**how))
-    _, recipe, loaders = parts()
+    model, recipe, loaders = parts()
     path = tmp_path / "training.pt"
+    fault.refused(
+        s5.CheckpointError, "test set", lambda: s5.fit(model, recipe, loaders[0], loaders[0], checkpoint=path)
+    )
+    loaders[0].draw = None
+    fault.refused(s5.CheckpointError, "data set", lambda: s5.fit(model, recipe, *loaders, checkpoint=path))
+    _, recipe, loaders = parts()
     smaller = nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.Linear(12, 10), nn.LogSoftmax(1))
     fault.refused(s5.CheckpointError, "network", lambda: s5.fit(smaller, recipe, *loaders, checkpoint=path))
     model, _, _ = parts(learning_rate=0.01)
@@ -319,3 +331,97 @@ def test_no_digits(fault: Fault) -> None:
     fault.refused(ValueError, "loader is empty", lambda: s5.test(model, "cpu", []))
     loss = F.nll_loss(model(images), torch.tensor([3, 1, -100, 1]))
     fault.plain("silently wrong", f"F.nll_loss leaves out the label -100 and gives {loss:.2f}")
+
+
+@pytest.mark.fault(17, "cut off, with loaders of torch that draw by themselves")
+@pytest.mark.parametrize("kind", ["sampler", "test"])
+def test_loaders_that_draw(fault: Fault, tmp_path: Path, kind: str) -> None:
+    data = torch.utils.data.TensorDataset(torch.rand(60, 1, 28, 28), torch.arange(60) % 10)
+
+    def trained(stop: int, checkpoint: Path | None) -> tuple[nn.Module, s5.History]:
+        s5.seed_everything(1)
+        own, others = (torch.Generator().manual_seed(seed) for seed in (5, 6))
+        order = torch.utils.data.RandomSampler(data, generator=own)
+        loader: Any = torch.utils.data.DataLoader(data, 10, sampler=order)
+        tested = torch.utils.data.DataLoader(data, 30, shuffle=kind == "test", generator=others)
+        recipe = s5.get_recipe("reference", "sample", epochs=3, batch_size=10)
+        model = s5.make_model(recipe)
+        if stop:
+            loader = Failing(loader, stop)
+        return model, s5.fit(model, recipe, loader, tested, progress=False, checkpoint=checkpoint)
+
+    whole, path = trained(0, None), tmp_path / "training.pt"
+    with pytest.raises(Cut):
+        trained(9, path)
+    again = trained(0, path)
+    if not same(again, whole):
+        raise SilentlyWrong(fault.injected)
+    fault.saw("the same bits as a training that was never cut off")
+
+
+@pytest.mark.fault(20, "the same call again after an interrupt, with the network half trained")
+def test_half_trained(fault: Fault, tmp_path: Path) -> None:
+    model, recipe, (loader, tested) = parts()
+    path = tmp_path / "training.pt"
+    for stop in (3, 17):
+        with pytest.raises(Cut):
+            s5.fit(model, recipe, Failing(loader, stop), tested, progress=False, checkpoint=path, resume=stop == 3)
+        fault.refused(
+            s5.CheckpointError,
+            "make network and loaders anew",
+            lambda: s5.fit(model, recipe, loader, tested, checkpoint=path),
+        )
+
+
+@pytest.mark.fault(13, "the folder of the checkpoint cannot be written to")
+def test_no_place_for_a_checkpoint(fault: Fault, tmp_path: Path) -> None:
+    model, recipe, loaders = parts()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "training.pt", tmp_path):
+        fault.refused(
+            OSError,
+            "a file is in its place|it is a folder",
+            lambda p=path: s5.fit(model, recipe, *loaders, checkpoint=p),
+        )
+
+
+def test_a_recipe_of_numpy_numbers_goes_on(fit: Fit) -> None:
+    import numpy as np
+
+    how: Any = {"learning_rate": np.float32(0.02), "batch_size": np.int64(64), "epochs": np.float64(0.5)}
+    assert same(fit(**how), fit(**how))
+
+
+def test_a_softmax_over_the_batch_is_refused_at_any_size() -> None:
+    for n in (10, 20):
+        images, labels = torch.rand(n, 1, 28, 28), torch.arange(n) % 10
+
+        class Over(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.randn(len(x), 10).log_softmax(dim=0)
+
+        with pytest.raises(ValueError, match="a digit's probabilities sum to"):
+            s5.test(Over(), "cpu", [(images, labels)])
+
+
+def test_answers_that_are_not_ten_a_digit_are_refused() -> None:
+    batch = [(torch.rand(4, 1, 28, 28), torch.tensor([1, 2, 7, 9]))]
+    for model in (nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.LogSoftmax(1)), nn.Flatten()):
+        with pytest.raises(ValueError, match=r"must give \[N, 10\]"):
+            s5.test(model, "cpu", batch)
+
+
+def test_a_loader_that_promises_more_than_it_gives(tmp_path: Path) -> None:
+    class Short(list):
+        def __len__(self) -> int:
+            return super().__len__() + 3
+
+    model, recipe, (loader, tested) = parts()
+    with pytest.raises(ValueError, match="3 batches fewer than its len"):
+        s5.fit(model, recipe, Short(loader), tested, progress=False)
+
+
+def test_digits_that_somebody_changes_are_his_own() -> None:
+    train_set, _ = s5.load_mnist("sample")
+    train_set.targets[:] = 0
+    assert s5.load_mnist("sample")[0].targets.sum() > 0

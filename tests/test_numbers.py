@@ -1,0 +1,182 @@
+"""Every number in the notebooks' prose is a constant with a reason, or agrees with what was recorded or printed."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import nbformat
+import pytest
+
+import mnist_s5 as s5
+
+LESSONS = {path.stem[:2]: path for path in (Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb")}
+NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\[[^\]]*\]\([^)]*\.ipynb\)|\]\([^)]*\)|<[^>]*>|\$[^$]*\$", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?: %)?")
+
+# A digit, its place in a list, and the like: what no measurement could change.
+SMALL = {str(number) for number in range(11)} | {"01", "02", "03", "04", "100", "100 %", "90 %", "95 %", "80 %"}
+CONSTANTS: dict[str, set[str]] = {
+    "01": {
+        *("20", "22", "28", "784", "255", "−15", "15"),  # sizes in pixels, shades, degrees
+        *("0.1307", "0.3081", "−0.4242", "−0.42", "2.8215"),  # MNIST's mean and deviation, and paper and ink by them
+        "10 %",  # one answer of ten
+    },
+    "02": {
+        *("32", "120", "200", "593,200", "4,000", "10,000"),  # counts that the code sets
+        *("0.1", "−2.30", "2.30"),  # ln 10
+        *("15", "20", "96 %"),  # the reference's schedule, and an axis
+        *("99.35 %", "99.19", "99.34 %"),  # published
+        *("0.05", "99.55 %", "99.50 %", "99.5 %", "10 %"),  # examples
+    },
+    "03": {"16", "28", "32", "256", "593,200", "20", "−0.42", "99.7 %"},
+    "04": {
+        *("1,200,000", "27,500", "593,200", "5,000", "55,000", "4,000", "1,000", "10,000", "160"),  # counts
+        *("20", "40", "64", "128", "512", "576", "16"),  # epochs and batches, and filters
+        *("10 %", "5 %", "0.05", "0.03", "0.2", "0.6 %", "99 %"),  # settings, and what follows from them
+        *("99.35 %", "99.19"),  # published
+    },
+    "05": {"2.30", "3.47", "32", "500", "4,096", "593,200", "−0.42", "2.82", "−37"},
+    "06": {
+        *("20", "40", "252", "90,000", "1,000", "2,000", "10,000"),  # counts
+        *("1.96", "5 %", "10 %", "99 %", "0.05"),  # of statistics
+        *("99.19", "99.34 %", "99.35 %", "99.4 %", "99.40 %", "99.57 %", "99.50 %"),  # published, and examples
+    },
+}
+
+
+def recorded(name: str, fact: str = "test_accuracy") -> list[float]:
+    """A fact of five recorded seeds; of a sample's run its accuracy on MNIST's own test digits."""
+    return [s5.recorded(f"{name}-{seed}")[1][fact] for seed in range(1, 6)]
+
+
+def record(name: str) -> dict[str, Any]:
+    return s5.recorded(name)[1]
+
+
+def climbed(name: str, fact: str) -> list[float]:
+    """A fact of each seed of one recipe of 04's climb."""
+    climb = record("climb")
+    return next(each[fact] for each in climb["rungs"] + climb["detours"] if each["name"] == name)
+
+
+def wrong(name: str) -> float:
+    return 100 - median(climbed(name, "held_out"))
+
+
+def seconds(name: str) -> float:
+    return median(climbed(name, "seconds"))
+
+
+def printed(lesson: str, pattern: str) -> float:
+    """A number that the committed outputs show."""
+    outputs = [output for cell in nbformat.read(LESSONS[lesson], 4).cells for output in cell.get("outputs", [])]
+    text = "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    found = re.search(pattern, text)
+    assert found, pattern
+    return float(found[1])
+
+
+def interval(percent: float, n: int) -> float:
+    """Half of a 95 % interval, in points."""
+    return 1.96 * (percent * (100 - percent) / n) ** 0.5
+
+
+def speed(precision: str = "") -> dict[str, Any]:
+    return record("time_to_accuracy" + precision)
+
+
+def loading() -> float:
+    rates = speed()["loader_images_per_second"]
+    return rates["batched"] / rates["by image"]
+
+
+# What a number is now. The prose's number is this one, rounded.
+MEASURED: dict[str, dict[str, Callable[[], float]]] = {
+    "02": {
+        "0.06": lambda: max(recorded("fast-mnist")) - min(recorded("fast-mnist")),
+        "0.14": lambda: interval(99.5, 10_000),
+    },
+    "03": {
+        "92": lambda: 18874368 / 204800,  # multiply-adds of conv4 and fc1, both in the table above it
+        "84 %": lambda: 100 * (295168 + 204850) / 593200,
+        "96 %": lambda: printed("03", r"read \d (\d+) % sure"),  # the first is the most confident
+    },
+    "04": {
+        "44": lambda: seconds("the reference"),
+        "9": lambda: seconds("bfloat16"),
+        "3 %": lambda: wrong("one cycle, Nesterov"),
+        "2 %": lambda: wrong("He initialisation"),
+        "52 %": lambda: 100 - min(climbed("He initialisation", "held_out")),
+        "1.0 %": lambda: wrong("weight decay"),
+        "2.4": lambda: math.sqrt(2) / math.sqrt(1 / 3),  # He's variance is 2/n, that of PyTorch's uniform weights 1/(3n)
+        "95.5 %": lambda: 95 + 5 / 10,
+        "0.28": lambda: interval(99, 5_000),
+        "0.16": lambda: interval(99.35, 10_000),
+        "99.24": lambda: min(speed()["test_accuracy"]),
+        "99.41 %": lambda: max(speed()["test_accuracy"]),
+        "99.38 %": lambda: median(speed()["test_accuracy"]),
+        "11": lambda: median(speed()["fast_seconds"]),
+        "34": lambda: median(speed("-float32")["fast_seconds"]),
+        "178": lambda: speed()["ratio"],
+        "61": lambda: speed("-float32")["ratio"],
+        "99.53": lambda: min(recorded("fast-mnist")),
+        "99.59 %": lambda: max(recorded("fast-mnist")),
+    },
+    "06": {"0.15": lambda: interval(99.4, 10_000)},
+}
+
+# Ranges, and numbers in words: the words as they stand, and what has to lie between the two ends.
+STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
+    ("01", "About four in five", lambda: [printed("01", r"nearest mean: (\S+) %")], 78, 84),
+    ("01", "about four pixels in five", lambda: [100 - printed("01", r"(\d+) % of all pixels hold ink")], 78, 84),
+    ("02", "between 99.5 and 99.65 %", lambda: recorded("fast-mnist"), 99.5, 99.65),
+    ("02", "it is 98.7 to 99.6 %", lambda: recorded("fast-sample"), 98.7, 99.6),
+    ("04", "end between 99.24 and 99.41 %", lambda: speed()["test_accuracy"], 99.24, 99.41),
+    ("04", "gets 98.9 to 99.5 %", lambda: recorded("fast-sample"), 98.9, 99.5),
+    ("04", "it is 22 to 26 times", lambda: [loading(), printed("04", r"batched: (\d+) times as many")], 21.5, 26.5),
+    ("04", "four times less time", lambda: [seconds("the reference") / seconds("weight decay")], 3.5, 4.5),
+    ("04", "costs a fifth more time", lambda: [seconds("Muon") / seconds("label smoothing")], 1.15, 1.25),
+    ("04", "takes away four mistakes in ten", lambda: [1 - wrong("Muon") / wrong("label smoothing")], 0.36, 0.44),
+    ("04", "a quarter slower", lambda: [seconds("batches of 64, rates halved") / seconds("weight decay")], 1.2, 1.3),
+    ("04", "cost a full point", lambda: [wrong("half of all digits mirrored") - wrong("weight decay")], 0.9, 1.1),
+    ("06", "the best of the 20 shows", lambda: [printed("06", r"the best of 20: \S+ to \S+, median ([\d.]+)")], 99.5, 99.6),
+]
+
+
+def prose_of(lesson: str) -> str:
+    cells = nbformat.read(LESSONS[lesson], 4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def numbers_in(text: str) -> set[str]:
+    return set(NUMBER.findall(NO_PROSE.sub(" ", text)))
+
+
+@pytest.mark.parametrize("lesson", sorted(LESSONS))
+def test_every_number_has_a_reason(lesson: str) -> None:
+    said = set().union(*(numbers_in(words) for where, words, *_ in STATED if where == lesson))
+    numbers, known = numbers_in(prose_of(lesson)), CONSTANTS[lesson] | set(MEASURED.get(lesson, {}))
+    assert numbers <= SMALL | known | said
+    assert known <= numbers  # none is listed that nobody states
+
+
+@pytest.mark.parametrize(("lesson", "number"), [(lesson, number) for lesson in MEASURED for number in MEASURED[lesson]])
+def test_a_measured_number_is_what_was_measured(lesson: str, number: str) -> None:
+    digits = number.removesuffix(" %")
+    decimals = len(digits.partition(".")[2])
+    assert f"{MEASURED[lesson][number]():.{decimals}f}" == digits
+
+
+@pytest.mark.parametrize("stated", STATED, ids=lambda stated: f"{stated[0]}: {stated[1]}")
+def test_what_is_stated_holds(stated: tuple[str, str, Callable[[], list[float]], float, float]) -> None:
+    lesson, words, values, low, high = stated
+    assert words in prose_of(lesson)
+    assert all(low <= value <= high for value in values())
+
+
+def test_a_number_that_rots_is_noticed() -> None:
+    assert numbers_in("it took 1,234 s, −0.5 %, `77`, and 99.1 to 99.2 %.") == {"1,234", "−0.5 %", "99.1", "99.2 %"}
+    assert numbers_in("[02](02_training.ipynb) reads 88 %") - SMALL == {"88 %"}

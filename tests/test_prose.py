@@ -1,0 +1,84 @@
+"""What the notebooks and pages say: links that resolve, headings in order, cells that stay readable."""
+
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+NOTEBOOKS = [*LESSONS, *sorted((ROOT / "notebooks" / "exercises").glob("*.ipynb"))]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]
+TEXTS = [*NOTEBOOKS, *PAGES]
+
+
+def prose(path: Path) -> str:
+    if path.suffix == ".md":
+        return path.read_text()
+    return "\n\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", without_code(prose(path)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_links_resolve(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(prose(path))):
+        if re.match(r"https?:", target):
+            assert re.fullmatch(r"https://[\w.-]+\.\w{2,}(/\S*)?", target), target
+            continue
+        name, _, anchor = target.partition("#")
+        goal = (path.parent / name).resolve() if name else path
+        assert goal.exists(), target
+        assert not anchor or anchor in anchors(goal), target
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_headings_are_in_order(path: Path) -> None:
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", without_code(prose(path)), re.MULTILINE)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_frame(path: Path) -> None:
+    cells = nbformat.read(path, 4).cells
+    title, end = cells[0].source, cells[-1].source
+    assert len(re.findall(r"^- ", title, re.MULTILINE)) == len(re.findall(r"^- ", end, re.MULTILINE)) == 3
+    assert "After this notebook you will be able to" in title
+    assert "**Guess" in title or "**Before you scroll, guess" in title
+    assert re.search(r"It takes [^.]*minutes?", title)
+    assert 3 <= end.count("<details>") == end.count("</details>") <= 5
+    assert f"(exercises/ex{path.name})" in end
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_readable(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = nbformat.read(path, 4).cells
+    code = [c.source for c in cells if c.cell_type == "code" and c.id not in ("setup", "parameters")]
+    words = len(re.findall(r"\w[\w'’-]*", prose(path))), sum(len(source.split()) for source in code)
+    with capsys.disabled():
+        print(f"\n{path.stem}: {len(cells)} cells, {words[0]} words of prose, {words[0] / words[1]:.1f} a word of code")
+    assert len(cells) <= 40
+    assert 1.3 < words[0] / words[1] < 5
+
+
+def test_spelling() -> None:
+    """codespell knows common misspellings; what it does not know passes."""
+    texts = "\n".join(prose(path) for path in TEXTS)
+    names = "-L", "ans,fo,hist,nd,te,ure,datas"
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", *names, "-"], input=texts, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
