@@ -40,7 +40,9 @@ def main(repo: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.~:/-]+", repo, re.ASCII):
         sys.exit(f"REPO={repo} is no address: call make address REPO=owner/name, or give a URL that git understands.")
     address = repo if "://" in repo else f"https://github.com/{repo}"
-    for notebook in (*NOTEBOOKS, *sorted((ROOT / "notebooks" / "exercises").glob("*.ipynb"))):
+    for notebook in sorted(
+        [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks" / "exercises").glob("*.ipynb")]
+    ):
         replace(notebook, r'REPO = \\"[^"\\]*\\"', json.dumps(f'REPO = "{address}"')[1:-1])
     replace(
         ROOT / "README.md", r"<!-- badges -->.*<!-- /badges -->", f"<!-- badges -->\n{badges(address)}<!-- /badges -->"

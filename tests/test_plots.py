@@ -1,10 +1,17 @@
 import base64
+import itertools
+from html import unescape
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from colorspacious import cspace_convert, deltaE
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
+from mnist_s5.picture import BLUE, GREY, ORANGE
 
 HISTORY = s5.History(
     [s5.Epoch(1, 0.01, 0.9, 70.0, 0.4, 88.0, 5.0), s5.Epoch(2, 0.01, 0.3, 91.0, 0.2, 94.0, 5.0)], dataset="sample"
@@ -25,19 +32,88 @@ def pictures(sample: tuple[s5.Digits, s5.Digits], net: s5.Net) -> dict[str, Figu
         "train_test_plot": s5.train_test_plot(HISTORY),
         "confusion_matrix": s5.confusion_matrix(torch.tensor([1, 2, 2]), torch.tensor([1, 2, 7]), "sample"),
         "architecture": s5.architecture(net),
+        "panels": s5.panels(
+            {"a": {"wrong": ([1, 2], [3, 4]), "healthy": ([1, 2], [1, 0])}}, "One", "x", ["y"], "sample"
+        ),
+        "dots": s5.dots({"a": [1.0, 2.0], "b": [3.0, 4.0]}, "Two groups", "x", "sample"),
+        "reliability": s5.reliability(torch.tensor([0.9, 0.95]), torch.tensor([True, False]), "Two", "sample"),
     }
 
 
-def test_every_figure_has_an_alt_text_and_names_the_sample(sample: tuple[s5.Digits, s5.Digits], net: s5.Net) -> None:
+def displayed(picture: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **about: shown.append(data | {"about": about}))
+    picture._ipython_display_()
+    return shown
+
+
+def test_every_figure_has_an_alt_text_and_names_the_sample(
+    sample: tuple[s5.Digits, s5.Digits], net: s5.Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, picture in pictures(sample, net).items():
-        data, metadata = picture._repr_mimebundle_()
-        png = base64.b64decode(data["image/png"])
+        image, words = displayed(picture, monkeypatch)
+        png = base64.b64decode(image["image/png"])
         assert png[1:4] == b"PNG", name
         assert len(png) < 100_000, name
         assert picture.get_facecolor() == (1, 1, 1, 1), name
-        assert len(metadata["image/png"]["alt"]) > 30, name
-        shown = picture.get_suptitle()
-        assert ("embedded sample" in shown) == (name != "architecture"), name
+        assert len(picture.alt) > 30, name
+        assert image["about"]["metadata"]["image/png"]["alt"] == image["text/plain"] == picture.alt, name
+        assert unescape(words["text/html"]).endswith(f"{picture.alt}</details>"), name
+        assert ("embedded sample" in picture.get_suptitle()) == (name != "architecture"), name
+
+
+VISIONS = [
+    {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100} for kind in ("protanomaly", "deuteranomaly", "tritanomaly")
+]
+
+
+@pytest.mark.parametrize("vision", [None, *VISIONS], ids=lambda vision: vision["cvd_type"] if vision else "typical")
+def test_the_palette_is_told_apart_by_every_eye(vision: dict[str, object] | None) -> None:
+    """Machado, Oliveira and Fernandes's simulation (2009); a difference of 15 in CAM02-UCS is plain to see."""
+    seen = [np.array(to_rgb(color)) for color in (BLUE, ORANGE, GREY, "white", "black")]
+    if vision:
+        seen = [np.clip(cspace_convert(color, vision, "sRGB1"), 0, 1) for color in seen]
+    for one, other in itertools.combinations(seen, 2):
+        assert deltaE(one, other, input_space="sRGB1") > 15
+
+
+def luminance(color: object) -> float:
+    """As WCAG 2 defines it."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]  # type: ignore[arg-type]
+    return float(np.dot([0.2126, 0.7152, 0.0722], channels))
+
+
+def contrast(one: object, other: object) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast() -> None:
+    """WCAG 2.2: 3 for lines and areas, 4.5 for text."""
+    assert min(contrast(color, "white") for color in (BLUE, ORANGE, GREY)) > 3
+    picture = s5.digit_as_numbers(torch.arange(784).remainder(256).to(torch.uint8).view(28, 28), 0)
+    for text in picture.axes[0].texts:
+        shade = 1 - 0.75 * int(text.get_text()) / 255
+        assert contrast(text.get_color(), (shade, shade, shade)) > 4.5
+
+
+def test_figures_keep_to_the_palette(sample: tuple[s5.Digits, s5.Digits], net: s5.Net) -> None:
+    palette = {to_rgb(color) for color in (BLUE, ORANGE, GREY, "black", "white", "gold", "lightgrey")}
+    drawn = pictures(sample, net) | {"reference": s5.train_test_plot(HISTORY, s5.recorded("reference-mnist-1")[0])}
+    for name, picture in drawn.items():
+        for axes in picture.axes:
+            colors = {to_rgb(line.get_color()) for line in axes.lines}
+            colors |= {
+                to_rgb(color) for patch in axes.patches for color in (patch.get_facecolor(), patch.get_edgecolor())
+            }
+            assert colors <= palette, name
+
+
+def test_lines_differ_in_more_than_their_colour() -> None:
+    lines = {name: ([1, 2], [3, 4]) for name in "abc"}
+    assert len({line.get_linestyle() for line in s5.curves(lines, "Three", "x", "y").axes[0].lines}) == 3
+    two = {"a": {"wrong": ([1, 2], [3, 4]), "healthy": ([1, 2], [1, 0])}}
+    assert len({line.get_linestyle() for line in s5.panels(two, "Two", "x", ["y"]).axes[0].lines}) == 2
 
 
 def test_data_visualization_shows_twelve_labels_in_a_3_by_4_grid() -> None:

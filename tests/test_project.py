@@ -105,7 +105,7 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
         assert tomllib.loads((repo / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": address}
         readme = (repo / "README.md").read_text()
         assert f"{address}/actions/workflows/ci.yml" in readme
-        for notebook in sorted((repo / "notebooks").glob("*.ipynb")):
+        for notebook in sorted((repo / "notebooks").glob("[0-9]*.ipynb")):
             nbformat.validate(nbformat.read(notebook, as_version=4))
             assert f'REPO = "{address}"' in next(
                 cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.id == "setup"
@@ -122,7 +122,7 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
 def test_the_set_up_cell_does_nothing_elsewhere_and_asks_for_the_address_in_colab() -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "01_data_visualization.ipynb", as_version=4)
     setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
-    for other in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for other in sorted((ROOT / "notebooks").glob("*.ipynb")):
         assert setup in [cell.source for cell in nbformat.read(other, as_version=4).cells]
     assert subprocess.run([sys.executable, "-c", setup], capture_output=True, check=True).stdout == b""
     colab = "import sys, importlib.util as u; sys.modules['google.colab'] = sys; u.find_spec = lambda name: None\n"

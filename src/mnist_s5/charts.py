@@ -58,8 +58,8 @@ def panels(
     picture = new_picture(title, ends, source, TALL if rows > 1 else WIDE)
     grid = picture.subplots(rows, 3, squeeze=False).flat
     for (name, lines), ylabel, axes in zip(parts.items(), ylabels, grid):
-        for (label, (x, y)), color, order in zip(lines.items(), (ORANGE, GREY), (2, 1)):
-            axes.plot(x, y, color=color, label=label, zorder=order)
+        for (label, (x, y)), color, style, order in zip(lines.items(), (ORANGE, GREY), ("-", "--"), (2, 1)):
+            axes.plot(x, y, style, color=color, label=label, zorder=order)
         axes.set_title(name, fontsize=10)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(alpha=0.3)

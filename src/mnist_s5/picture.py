@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import Any
+from html import escape
 
 from matplotlib.figure import Figure
 
@@ -11,15 +11,19 @@ WIDE, TALL = (9.0, 3.4), (9.0, 6.6)  # inches
 
 
 class Picture(Figure):
-    """A matplotlib Figure that carries its alt text into the notebook."""
+    """A matplotlib Figure that shows itself with its alt text, which can also be unfolded and read below it."""
 
     alt = ""
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
         png = io.BytesIO()
         self.savefig(png, format="png")
         data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt}}
+        display(data, raw=True, metadata={"image/png": {"alt": self.alt}})
+        words = f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"
+        display({"text/html": words}, raw=True)
 
 
 def new_picture(title: str, alt: str, source: str, size: tuple[float, float] = WIDE) -> Picture:

@@ -64,7 +64,7 @@ def digit_as_numbers(image: Tensor, label: int, source: str = "mnist") -> Pictur
     for row, column in np.ndindex(28, 28):
         value = int(image[row, column])
         axes.text(
-            column, row, str(value), ha="center", va="center", fontsize=6.5, color="white" if value > 150 else "black"
+            column, row, str(value), ha="center", va="center", fontsize=6.5, color="white" if value > 183 else "black"
         )
     axes.set(xlabel="column", ylabel="row")
     return picture
