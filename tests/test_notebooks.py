@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -114,6 +115,20 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
     executed = load(tmp_path / "02_training.ipynb")
     assert "embedded sample" in str([cell.get("outputs") for cell in executed.cells])
     assert "0%|" not in str([cell.get("outputs") for cell in executed.cells])  # no broken bar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_under_two_minutes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At its defaults, on the digits that are there; the training of 02 and 04 comes on top."""
+    start = time.monotonic()
+    assert main(["run", path.stem, "--out", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    training = metrics.get("train_seconds", 0) + metrics.get("faster", {}).get("train_seconds", 0)
+    seconds = time.monotonic() - start - training
+    with capsys.disabled():
+        print(f"\n{path.stem}: {seconds:.0f} s, and {training:.0f} s of training on top")
+    assert seconds < 120
 
 
 @pytest.mark.slow
