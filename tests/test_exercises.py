@@ -121,7 +121,7 @@ WRITTEN = [  # by learners: the exercise, what they wrote, what they hear
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
-    ("training_step", zeroed_between, "zero_grad stands between"),
+    ("training_step", zeroed_between, "in the order zero_grad"),
     ("negative_log_likelihood", F.nll_loss, ""),
     ("negative_log_likelihood", one_trial_of_many, "sum over the batch"),
     ("confusion", counted_twice, "only once"),

@@ -140,7 +140,10 @@ def climb(rungs: Sequence[Mapping[str, Any]], title: str, source: str = "mnist")
     times.set(xlabel="seconds of training")
     times.invert_yaxis()
     errors.set(xlabel="percent wrong (dots: seeds; stroke: median)", xscale="log")
-    errors.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    wrong = [100 - accuracy for rung in rungs for accuracy in rung["held_out"]]
+    errors.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if max(wrong) > 5 * min(wrong) else (1, 1.2, 1.5, 2, 3, 5))
+    )
     errors.xaxis.set_major_formatter("{x:g}")
     errors.xaxis.set_minor_formatter(NullFormatter())
     return picture
@@ -172,7 +175,7 @@ def train_test_plot(history: History, reference: History | None = None) -> Pictu
                 x, y = zip(*((entry.epoch, getattr(entry, field)) for entry in run))
                 axes.plot(x, y, **{"color": color, "markersize": 5, "label": label} | style)
         axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
-        axes.set(ylabel="mean −log p" if what == "loss" else "percent", xlabel="epoch")
+        axes.set(ylabel="loss (nats)" if what == "loss" else "percent", xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if what == "loss":

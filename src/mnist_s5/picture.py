@@ -32,5 +32,6 @@ def new_picture(title: str, alt: str, source: str, size: tuple[float, float] = W
     notices = {"mnist": "", "sample": " · embedded sample, not full MNIST"}
     notice = notices.get(source, " · digits from elsewhere, not full MNIST")
     picture.suptitle(title + notice, fontsize=12)
-    picture.alt = f"{title}{notice}. {alt}"
+    stop = "" if f"{title}{notice}".endswith("?") else "."
+    picture.alt = f"{title}{notice}{stop} {alt}"
     return picture

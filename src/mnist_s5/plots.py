@@ -22,16 +22,21 @@ def gallery(
     source: str = "mnist",
     size: tuple[float, float] = WIDE,
     signed: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Picture:
-    """Images [H, W] (or [1, H, W]), each below its caption; signed: white is zero, orange above it, purple below."""
+    """Images [H, W] (or [1, H, W]), each below its caption; signed: white is zero, orange above it, purple below.
+
+    limits: what is white and what is black; bytes have 0 and 255, all else its own lowest and highest value.
+    """
     rows, largest = -(-len(images) // columns), max(max(image.shape[-2:]) for image in images)
     shown = ", ".join(caption.replace("\n", " ") for caption in captions)
-    picture = new_picture(title, f"{len(images)} images in {rows} rows of {columns}: {shown}", source, size)
+    shape = f"{rows} rows" if rows > 1 else "1 row"
+    picture = new_picture(title, f"{len(images)} images in {shape} of {columns}: {shown}", source, size)
     for image, caption, axes in zip(images, captions, picture.subplots(rows, columns, squeeze=False).flat):
         pixels = image.reshape(image.shape[-2:]).float().cpu().numpy()
         shades: dict[str, Any] = {"cmap": "gray_r"}
-        if image.dtype == torch.uint8:
-            shades |= {"vmin": 0, "vmax": 255}
+        if limits or image.dtype == torch.uint8:
+            shades["vmin"], shades["vmax"] = limits or (0, 255)
         if signed:
             reach = abs(pixels).max()
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}

@@ -77,7 +77,7 @@ class Exercise:
                 return message
         (given, _), (due, _) = next((a, b) for a, b in zip(found, wanted) if not _alike(a, b))
         if _alike(given, due):
-            return "the answer is right, but what the function was given is not left as it should be."
+            return "the answer is right, but one of the inputs is not left as it should be: in its values, or its mode."
         return f"for a random input it gives {_shown(given)}, and should give {_shown(due)}."
 
     def _outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:

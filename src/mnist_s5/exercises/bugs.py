@@ -60,6 +60,14 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return sum(means) / len(means)
 
 
+@test_loss.mistake("this is the mean per batch: divide by the number of digits.")
+def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
+    model.train()
+    return total / len(batches)
+
+
 @test_loss.mistake("this is a tensor that holds on to the whole graph: use .item(), or torch.no_grad().")
 def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     model.eval()
@@ -95,6 +103,12 @@ def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Ten
 @shuffled.mistake("the labels stand where they stood: put them in the same order as the images.")
 def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     return images[torch.randperm(len(labels), generator=generator)], labels
+
+
+@shuffled.mistake("the order does not come from the generator: randperm(n, generator=generator).")
+def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(len(labels))
+    return images[order], labels[order]
 
 
 @shuffled.mistake("some digits come twice and others never: randperm draws each once, randint does not.")

@@ -14,7 +14,7 @@ def _digits(generator: Generator, n: int = 6) -> Tensor:
     title="From bytes to what the network gets",
     task="The raw digits are bytes. Make of them what the first layer takes: scaled to 0 to 1, a channel dimension, "
     "mean and deviation of MNIST's training pixels taken out.",
-    hint="`images[:, None]` adds a dimension; `.float()` must come before any division.",
+    hint="`images[:, None]` adds a dimension; divide first, subtract then, and divide again.",
     difficulty=1,
     minutes=5,
     draw=lambda generator: (_digits(generator),),
@@ -38,6 +38,16 @@ def _(images: Tensor) -> Tensor:
 @normalised.mistake("the mean is taken away after the division by the deviation: first subtract, then divide.")
 def _(images: Tensor) -> Tensor:
     return images[:, None].float() / 255 / 0.3081 - 0.1307
+
+
+@normalised.mistake("the division 0.1307 / 0.3081 comes first: put the difference in brackets, (x - 0.1307) / 0.3081.")
+def _(images: Tensor) -> Tensor:
+    return images[:, None].float() / 255 - 0.1307 / 0.3081
+
+
+@normalised.mistake("this is scaled to 0 to 1, and not centred yet: subtract 0.1307, and divide by 0.3081.")
+def _(images: Tensor) -> Tensor:
+    return images[:, None].float() / 255
 
 
 @normalised.mistake("the channel dimension is missing: a convolution takes [N, 1, 28, 28].")
@@ -111,6 +121,21 @@ def _(images: Tensor, means: Tensor) -> Tensor:
 @nearest_mean.mistake("this is the nearest digit of each mean: the minimum is over the ten means, dim=1.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=0)
+
+
+@nearest_mean.mistake("this sums distances without squaring them: another measure, and another answer for some digits.")
+def _(images: Tensor, means: Tensor) -> Tensor:
+    return (images[:, None] - means).abs().sum(dim=(2, 3)).argmin(dim=1)
+
+
+@nearest_mean.mistake("these are the distances: give the number of the class that has the smallest, argmin.")
+def _(images: Tensor, means: Tensor) -> Tensor:
+    return (images[:, None] - means).square().sum(dim=(2, 3))
+
+
+@nearest_mean.mistake("this is how near the nearest mean is: give which one it is, argmin.")
+def _(images: Tensor, means: Tensor) -> Tensor:
+    return (images[:, None] - means).square().sum(dim=(2, 3)).min(dim=1).values
 
 
 @nearest_mean.mistake("this compares only how much ink there is: compare pixel by pixel, and sum afterwards.")

@@ -49,10 +49,15 @@ def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
     return share * F.nll_loss(log_probs, labels) - (1 - share) * log_probs.mean()
 
 
+@smoothed_loss.mistake("the sign is missing: log-probabilities are negative, a loss is positive.")
+def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
+    return (1 - share) * log_probs[torch.arange(len(labels)), labels].mean() + share * log_probs.mean()
+
+
 @exercise(
     title="Maps that turn",
     task="The batched warp takes a map of 2 × 3 numbers for each image. Make those of a rotation: "
-    "[[cos, −sin, 0], [sin, cos, 0]], an own angle for each.",
+    "[[cos, −sin, 0], [sin, cos, 0]], a separate angle for each image.",
     hint="`torch.deg2rad`; `torch.stack` twice, with `dim=1`.",
     difficulty=2,
     minutes=10,
@@ -92,7 +97,7 @@ def _(angles: Tensor) -> Tensor:
     title="What Muon aims at",
     task="The nearest orthogonal matrix: the same directions, and every singular value 1. Muon reaches it nearly, and "
     "faster; here take the exact way.",
-    hint="`u, s, vt = torch.linalg.svd(matrix)`",
+    hint="`u, s, vt = torch.linalg.svd(matrix)`: the matrix is `u @ torch.diag(s) @ vt`.",
     difficulty=2,
     minutes=5,
     draw=lambda generator: (torch.randn(4, 4, generator=generator),),
@@ -117,3 +122,8 @@ def _(matrix: Tensor) -> Tensor:
 @orthogonalised.mistake("this only makes the matrix smaller: its singular values still differ.")
 def _(matrix: Tensor) -> Tensor:
     return matrix / matrix.norm()
+
+
+@orthogonalised.mistake("this matrix is orthogonal, but not the nearest: QR favours the first column, an SVD none.")
+def _(matrix: Tensor) -> Tensor:
+    return torch.linalg.qr(matrix).Q

@@ -46,6 +46,18 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[torch.arange(len(labels)), labels].log().mean()
 
 
+@negative_log_likelihood.mistake(
+    "this picks every label for every digit: pair them, [torch.arange(len(labels)), labels]."
+)
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    return -log_probs[:, labels].mean()
+
+
+@negative_log_likelihood.mistake("this is a loss for each digit: take their mean.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    return -log_probs[torch.arange(len(labels)), labels]
+
+
 @negative_log_likelihood.mistake("this averages all ten answers: only the one for the label counts.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs.mean()
@@ -92,7 +104,9 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     return loss.item()
 
 
-@training_step.mistake("the weights have not moved: step is missing, or zero_grad stands between backward and it.")
+@training_step.mistake(
+    "the weights have not moved: backward or step is missing, or they are not in the order zero_grad, backward, step."
+)
 def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
     return F.nll_loss(model(images), labels).item()
 
@@ -102,6 +116,23 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     loss = F.nll_loss(model(images), labels)
     optimizer.step()
     return loss.item()
+
+
+@training_step.mistake("this is the loss after the update: compute it once, before backward, and give that number.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    F.nll_loss(model(images), labels).backward()
+    optimizer.step()
+    return F.nll_loss(model(images), labels).item()
+
+
+@training_step.mistake("this is a tensor that holds on to the graph: give loss.item(), the plain number.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss
 
 
 @training_step.mistake("the loss grows by this step: minimise nll_loss itself, not its negative.")

@@ -54,48 +54,53 @@ def _(right: int, digits: int) -> float:
 @exercise(
     title="How many seeds?",
     task="Two recipes are trained with n seeds each; single runs of either scatter with the same standard deviation. "
-    "The difference of the two means then scatters with deviation × √(2 / n). How many seeds make a difference "
-    "twice that?",
+    "The difference of the two means then scatters with deviation × √(2 / n). How many seeds does it take until a "
+    "given difference is twice that? Never fewer than four, since three against three prove nothing.",
     hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
     difficulty=2,
     minutes=10,
-    draw=lambda generator: (_between(generator, 2, 30) / 100, _between(generator, 5, 20) / 100),
+    draw=lambda generator: (_between(generator, 2, 30) / 100, 0.0503 + _between(generator, 0, 150) / 1000),
 )
 def seeds_needed(difference: float, deviation: float) -> int:
     """difference: of the two means; deviation: of single runs, both in points; gives the seeds for each recipe."""
+    return max(4, math.ceil(8 * (deviation / difference) ** 2))
+
+
+@seeds_needed.mistake("fewer than four can come out: at least four of each, whatever the formula says.")
+def _(difference: float, deviation: float) -> int:
     return math.ceil(8 * (deviation / difference) ** 2)
 
 
 @seeds_needed.mistake("both means scatter: that is a factor of 2 under the root.")
 def _(difference: float, deviation: float) -> int:
-    return math.ceil(4 * (deviation / difference) ** 2)
+    return max(4, math.ceil(4 * (deviation / difference) ** 2))
 
 
 @seeds_needed.mistake("with one standard deviation chance alone gives such a difference every third time: take two.")
 def _(difference: float, deviation: float) -> int:
-    return math.ceil(2 * (deviation / difference) ** 2)
+    return max(4, math.ceil(2 * (deviation / difference) ** 2))
 
 
 @seeds_needed.mistake("rounded down, the seeds are too few: math.ceil.")
 def _(difference: float, deviation: float) -> int:
-    return math.floor(8 * (deviation / difference) ** 2)
+    return max(4, math.floor(8 * (deviation / difference) ** 2))
 
 
 @seeds_needed.mistake("the ratio is upside down: a smaller difference takes more seeds.")
 def _(difference: float, deviation: float) -> int:
-    return math.ceil(8 * (difference / deviation) ** 2)
+    return max(4, math.ceil(8 * (difference / deviation) ** 2))
 
 
 @seeds_needed.mistake("the square is missing: half the difference takes four times the seeds.")
 def _(difference: float, deviation: float) -> int:
-    return math.ceil(math.sqrt(8) * deviation / difference)
+    return max(4, math.ceil(math.sqrt(8) * deviation / difference))
 
 
 @exercise(
     title="Sure, and right?",
-    task="One number for a reliability diagram: sort answers into ten bins by confidence; in each take the distance "
-    "between its mean confidence and the share that is right; average these, each bin with the weight of its "
-    "answers (the *expected calibration error*).",
+    task="One number for a reliability diagram: sort answers into ten bins of equal width by their confidence; in "
+    "each take the distance between its mean confidence and the share that is right; average these, each bin with "
+    "the weight of its answers (the *expected calibration error*).",
     hint="`(10 * confidence).long().clamp(max=9)` is the bin; skip empty ones.",
     difficulty=3,
     minutes=15,
@@ -129,6 +134,17 @@ def _(confidence: Tensor, right: Tensor) -> float:
 @calibration_error.mistake("the bins are left out: this is the distance between two means over all answers.")
 def _(confidence: Tensor, right: Tensor) -> float:
     return abs(float(confidence.mean() - right.float().mean()))
+
+
+@calibration_error.mistake("this takes the middle of each bin: take the mean confidence of the answers in it.")
+def _(confidence: Tensor, right: Tensor) -> float:
+    bins, error = (10 * confidence).long().clamp(max=9), 0.0
+    for number in range(10):
+        inside = bins == number
+        if inside.any():
+            gap = number / 10 + 0.05 - right[inside].float().mean()
+            error += float(gap.abs() * inside.sum() / len(right))
+    return error
 
 
 @calibration_error.mistake("this compares each answer's confidence with 0 or 1: compare the means of a bin.")

@@ -39,6 +39,11 @@ def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * (side * side + 1)
 
 
+@conv_parameters.mistake("there is one bias for each output channel, not one for the whole layer.")
+def _(inputs: int, outputs: int, side: int) -> int:
+    return outputs * inputs * side * side + 1
+
+
 @conv_parameters.mistake("a filter is square: side × side weights a channel, not side.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * (inputs * side + 1)
@@ -68,7 +73,9 @@ def _(layers: list[str]) -> int:
     return 1 + sum(2 if layer == "conv" else 1 for layer in layers)
 
 
-@receptive_field.mistake("the distance is doubled too early: pooling first widens the field by the old distance.")
+@receptive_field.mistake(
+    "pooling widens the field by one old distance: not by two, and not by the one that it has doubled."
+)
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
@@ -83,6 +90,14 @@ def _(layers: list[str]) -> int:
     for layer in layers:
         field += 2 * distance if layer == "conv" else 0
         distance *= 1 if layer == "conv" else 2
+    return field
+
+
+@receptive_field.mistake("pooling doubles the distance between neighbours, not the field.")
+def _(layers: list[str]) -> int:
+    field = 1
+    for layer in layers:
+        field = field + 2 if layer == "conv" else 2 * field
     return field
 
 
@@ -122,7 +137,9 @@ def _(labels: Tensor, answers: Tensor) -> Tensor:
     return counts - counts.diag().diag()
 
 
-@confusion.mistake("each pair is there only once: count how often it occurs, since m[i, j] += 1 counts it once.")
+@confusion.mistake(
+    "each pair is there only once: m[labels, answers] += 1 counts a pair that comes twice once; use bincount."
+)
 def _(labels: Tensor, answers: Tensor) -> Tensor:
     return torch.bincount(labels * 10 + answers, minlength=100).view(10, 10).clamp(max=1)
 
@@ -130,11 +147,11 @@ def _(labels: Tensor, answers: Tensor) -> Tensor:
 @exercise(
     title="The most confident mistakes",
     task="Which wrong answers was the network surest of?",
-    hint="Give right answers a confidence of −1, and sort.",
+    hint="Give right answers less confidence than any answer can have, and sort.",
     difficulty=3,
     minutes=15,
     draw=lambda generator: (
-        F.log_softmax(2 * torch.randn(60, 10, generator=generator), dim=1),
+        F.log_softmax(0.3 * torch.randn(60, 10, generator=generator), dim=1),
         torch.randint(0, 10, (60,), generator=generator),
     ),
 )
@@ -148,6 +165,12 @@ def worst_mistakes(log_probs: Tensor, labels: Tensor) -> Tensor:
 @worst_mistakes.mistake("right answers are among them: leave out where the answer is the label.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return log_probs.max(dim=1).values.argsort(descending=True)[:5]
+
+
+@worst_mistakes.mistake("right answers got −1, which is much for a log-probability: take exp, or −infinity.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    confidence, answers = log_probs.max(dim=1)
+    return confidence.where(answers != labels, -1).argsort(descending=True)[:5]
 
 
 @worst_mistakes.mistake("these are the least sure mistakes: sort descending.")
