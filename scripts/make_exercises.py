@@ -54,8 +54,9 @@ from mnist_s5.exercises import RESULTS, check
 s5.check_parameters(In)  # a misspelt or unfit one stops here"""
 
 END = """run = s5.new_run(run_dir)
-s5.write_metrics(run, student=student, exercises_{number}=RESULTS)
-print(f"{{sum(RESULTS.values())}} of {{len(RESULTS)}} right; written to {{run.name}}/metrics.json")"""
+right = {{name: RESULTS.get(name, False) for name in {names}}}
+s5.write_metrics(run, student=student, exercises_{number}=right)
+print(f"{{sum(right.values())}} of {{len(right)}} right; written to {{run.name}}/metrics.json")"""
 
 
 def cells_of(name: str, each: Exercise) -> list[nbformat.NotebookNode]:
@@ -82,7 +83,7 @@ def notebook_of(lesson: str) -> nbformat.NotebookNode:
         new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}),
         new_code_cell(START, id="start"),
         *(cell for name, each in these.items() for cell in cells_of(name, each)),
-        new_code_cell(END.format(number=LESSONS[lesson][:2]), id="results"),
+        new_code_cell(END.format(number=LESSONS[lesson][:2], names=tuple(these)), id="results"),
     ]
     return new_notebook(cells=cells, metadata=original.metadata)
 

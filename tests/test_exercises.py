@@ -178,7 +178,13 @@ def test_a_class_is_read_as_one_table(tmp_path: Path) -> None:
     cell = next(cell for cell in copy.cells if cell.id == "half-width")
     cell.source = ALL["half_width"].code() + "\n\n\ncheck(half_width)"
     (tmp_path / "class").mkdir()
-    nbformat.write(copy, tmp_path / "class" / "ada.ipynb")
-    assert main(["run", str(tmp_path / "class" / "ada.ipynb"), "--out", str(tmp_path / "ada")]) == 0
-    found = json.loads((tmp_path / "ada" / "metrics.json").read_text())
+    nbformat.write(copy, tmp_path / "class" / "one.ipynb")
+    assert main(["run", str(tmp_path / "class" / "one.ipynb"), "--out", str(tmp_path / "one")]) == 0
+    found = json.loads((tmp_path / "one" / "metrics.json").read_text())
     assert found["exercises_06"] == {"half_width": True, "seeds_needed": False, "calibration_error": False}
+
+
+def test_teaching_states_the_exercises_minutes() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "teaching.md").read_text()
+    stated = [int(minutes) for minutes in re.findall(r"^\| 0\d · .*\| (\d+) \|$", text, re.MULTILINE)]
+    assert stated == [sum(each.minutes for each in exercises(lesson).values()) for lesson in LESSONS]

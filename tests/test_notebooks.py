@@ -138,7 +138,7 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     world = {key: value for key, value in os.environ.items() if key != "MNIST_S5_DATA"} | nowhere
     world |= {"MNIST_S5_DATA": str(tmp_path / "data"), "MNIST_S5_RUNS": str(tmp_path / "runs")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "notebooks"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", "notebooks"],
         cwd=ROOT, env=world, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
