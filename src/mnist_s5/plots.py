@@ -80,8 +80,10 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, source: str = "mnist") -
     counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
     wrong = counts - counts.diag().diag()
     worst = divmod(int(wrong.argmax()), 10)
-    alt = f"{int(wrong.sum())} of {len(labels)} are wrong; most often a {worst[0]} is read as a {worst[1]}"
-    picture = new_picture("Which digit is read as which", f"{alt} ({int(wrong.max())} times)", source, TALL)
+    alt = f"{int(wrong.sum())} of {len(labels)} are wrong"
+    if wrong.any():
+        alt += f"; most often a {worst[0]} is read as a {worst[1]} ({int(wrong.max())} times)"
+    picture = new_picture("Which digit is read as which", alt, source, TALL)
     axes = picture.subplots()
     axes.imshow(
         wrong.double().where(wrong > 0, math.nan).numpy(), cmap="Oranges", vmin=0, vmax=1.5 * int(wrong.max()) or 1
