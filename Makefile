@@ -19,7 +19,7 @@ help:
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
 	@echo "make lock       choose the newest packages for requirements.lock (needs uv)"
-	@echo "make address REPO=owner/name   write the repo's address where it is needed"
+	@echo "make address    write the repo's address (git's origin, or REPO=owner/name) where it is needed"
 	@echo "make .venv      the set-up alone"
 
 run: .venv

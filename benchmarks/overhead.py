@@ -1,15 +1,14 @@
 """What saving and checking cost: python benchmarks/overhead.py [ROUNDS], one epoch of `fast` on full MNIST each.
 
-In turns: `fit` with a checkpoint, and a bare loop of the same steps that neither saves nor checks nor counts. Two runs
-of one loop differ by several percent on a shared machine, so that `fit` is also timed from inside: the seconds spent
-in what saves, checks and counts. Then the time that the four raw files take to be verified. Writes
-results/overhead.json.
+Alternates between `fit` with a folder, and a bare loop of the same steps that saves, checks, and counts nothing. Two
+runs of the same loop differ by several percent on a shared machine, so `fit` is also timed from inside: the seconds
+spent in the functions that save, check, and count. Then it measures how long it takes to verify the four raw files.
+Writes results/overhead.json.
 """
 
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,29 +18,34 @@ from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
-from mnist_s5 import engine, training
-from mnist_s5.raw import SHA256, raw_file
+from mnist_s5.data.download import SHA256, data_folder, local_file
+from mnist_s5.training import fit, loops
 
 
-def bare(model: s5.Net, recipe: s5.Recipe, loader: s5.DeviceLoader, device: torch.device) -> None:
-    """The steps of `fit`, and nothing else."""
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def bare(recipe: s5.Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
+    """Take the steps of `fit`, and do nothing else."""
+    s5.seed_everything(1)
+    model = s5.make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loader, tested = s5.make_loaders(recipe, train_set, test_set, device)
     optimizer = s5.make_optimizer(recipe, model.parameters())
     scheduler = s5.make_scheduler(recipe, optimizer, len(loader))
+    s5.seed_everything(1)
     model.train()
     for images, labels in loader:
         optimizer.zero_grad()
-        with torch.autocast(device.type, recipe.precision(device), enabled=recipe.bfloat16):
+        with torch.autocast(device.type, recipe.dtype(device), enabled=recipe.use_bf16):
             log_probs = model(images)
         log_probs = log_probs.float()
         loss = F.nll_loss(log_probs, labels)
         torch.lerp(loss, -log_probs.mean(), recipe.label_smoothing).backward()
         optimizer.step()
         scheduler.step()
+    s5.test(model, device, tested)
+    return model
 
 
 def timed(owner: Any, name: str, spent: list[float]) -> None:
-    """Let a function of the package add the seconds that it takes to the list's last entry."""
+    """Make a function of the package add the seconds that it takes to the list's last entry."""
     function = getattr(owner, name)
 
     def wrapper(*args: Any, **options: Any) -> Any:
@@ -54,45 +58,41 @@ def timed(owner: Any, name: str, spent: list[float]) -> None:
 
 
 def main(rounds: int) -> None:
-    """Prints and records the medians of both, and their ratio round by round."""
+    """Print and record the medians of both, and their ratio in each round."""
     device, data, recipe = s5.get_device(), s5.load_mnist("mnist"), s5.get_recipe("fast")
     seconds: dict[str, list[float]] = {"bare": [], "fit": []}
-    ends, inside, shares = [], [0.0], []
-    for name in ("identity_of", "random_states", "restore_random_states", "save_state", "fingerprint"):
-        timed(training, name, inside)
-    for owner, name in ((engine, "check_batch"), (engine, "check_answers"), (engine._Tally, "add")):
-        timed(owner, name, inside)
+    ends, inside, fractions = [], [0.0], []
+    for name in ("describe_run", "load_resume_file", "save_resume_file", "_save_run"):
+        timed(fit, name, inside)
+    for name in ("check_batch", "check_output", "check_log_probs", "check_loss", "_score"):
+        timed(loops, name, inside)
     for number in tqdm(range(2 * rounds)):
-        kind = ("bare", "fit")[(number + number // 2) % 2]  # who is first changes from round to round
-        s5.seed_everything(1)
-        model = s5.make_model(recipe)
-        loader, tested = s5.make_loaders(recipe, *data, seed=1, device=device)
+        kind = ("bare", "fit")[(number + number // 2) % 2]  # which one is first alternates, too
         inside.append(0.0)
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             if kind == "bare":
-                bare(model, recipe, loader, device)
-                s5.test(model, device, tested)
+                model = bare(recipe, *data, device)
             else:
-                s5.fit(model, recipe, loader, tested, device=device, checkpoint=Path(folder) / s5.TRAINING)
-        s5.synchronize(device)
+                model, _ = s5.fit(recipe, *data, seed=1, device=device, folder=folder)
+        torch.get_device_module(device).synchronize()
         seconds[kind].append(time.perf_counter() - start)
         if kind == "fit":
-            shares.append(inside[-1] / seconds[kind][-1])
+            fractions.append(inside[-1] / seconds[kind][-1])
         ends.append(torch.cat([weight.detach().flatten() for weight in model.parameters()]))
     if not all(torch.equal(end, ends[0]) for end in ends):
-        sys.exit("The two loops end with other weights: they are not the same steps.")
-    ratios = [whole / alone for whole, alone in zip(seconds["fit"], seconds["bare"])]
+        sys.exit("The two loops end with different weights, so they do not take the same steps.")
+    ratios = [whole / alone for whole, alone in zip(seconds["fit"], seconds["bare"], strict=True)]
     start = time.perf_counter()
     for name in SHA256:
-        raw_file(s5.data_folder() / "MNIST" / "raw", name)
+        if not name.endswith(".gz"):
+            local_file(data_folder() / "MNIST" / "raw", name)
     verified = time.perf_counter() - start
-    path = record(
-        "overhead", recipe=recipe.name, seconds=seconds, ratios=ratios, shares=shares, verify_seconds=verified
-    )
+    facts = {"recipe": recipe.name, "seconds": seconds, "ratios": ratios, "fractions": fractions}
+    path = record("overhead", **facts, verify_seconds=verified)
     print(f"fit {median(seconds['fit']):.2f} s, bare loop {median(seconds['bare']):.2f} s")
     print(f"ratio {median(ratios):.4f} ({', '.join(f'{ratio:.4f}' for ratio in ratios)})")
-    print(f"inside fit: {100 * median(shares):.2f} % ({', '.join(f'{100 * share:.2f}' for share in shares)})")
+    print(f"inside fit: {100 * median(fractions):.2f}% ({', '.join(f'{100 * each:.2f}' for each in fractions)})")
     print(f"raw files verified in {verified:.3f} s; recorded in {path.name}")
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a run as 02_training makes it, and where they keep what they found."""
+"""Where the benchmarks keep what they found."""
 
 import platform
 import shutil
@@ -13,17 +13,8 @@ import mnist_s5 as s5
 RESULTS = Path(__file__).parent / "results"
 
 
-def trained(
-    recipe: s5.Recipe, data: tuple[s5.Digits, s5.Digits], seed: int, device: torch.device
-) -> tuple[s5.Net, s5.History]:
-    """A network trained by the recipe, everything seeded, as 02_training does it."""
-    s5.seed_everything(seed)
-    model = s5.make_model(recipe)
-    return model, s5.fit(model, recipe, *s5.make_loaders(recipe, *data, seed=seed, device=device), device=device)
-
-
 def record(name: str, **found: Any) -> Path:
-    """Write it, with the versions and threads that it was found with, to results/NAME.json, and give that path."""
+    """Write the findings, with the versions and threads they were made with, to results/NAME.json. Return its path."""
     if torch.cuda.is_available():
         processor = torch.cuda.get_device_name()
     else:

@@ -1,31 +1,31 @@
 """Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ...
 
-Leaves each run in runs/RECIPE-SOURCE-SEED, and its metrics.json as results/RECIPE-SOURCE-SEED.json. The seed decides as
-it does in 02_training. A network that was trained on the sample is scored on MNIST's 10,000 test digits as well.
+Leaves each run in runs/RECIPE-SOURCE-SEED, and its metrics.json as results/RECIPE-SOURCE-SEED.json. The same seed gives
+the same run in 02_training. A network that was trained on the sample is also scored on MNIST's 10,000 test digits.
 """
 
 import shutil
 import sys
 
-from record import RESULTS, trained
+from record import RESULTS
 
 import mnist_s5 as s5
+from mnist_s5.data.loaders import DeviceLoader
 
 
 def main(name: str, source: str, seeds: list[int]) -> None:
-    """One run a seed, one after the other, on the device that "auto" finds."""
+    """Train one run per seed, one after another, on the device that "auto" selects."""
     device, (train_set, test_set) = s5.get_device(), s5.load_mnist(source)
-    recipe, images = s5.get_recipe(name, train_set.source), (len(train_set), len(test_set))
+    recipe = s5.get_recipe(name, train_set.name)
     for seed in seeds:
-        model, history = trained(recipe, (train_set, test_set), seed, device)
         shutil.rmtree(f"runs/{name}-{source}-{seed}", ignore_errors=True)
         run = s5.new_run(f"runs/{name}-{source}-{seed}")
-        s5.save_run(run, model, recipe, history, seed=seed, device=str(device), images=images)
+        model, history = s5.fit(recipe, train_set, test_set, seed=seed, device=device, folder=run)
         if source == "sample":
-            full = s5.DeviceLoader(s5.load_mnist("mnist")[1], device=device)
+            full = DeviceLoader(s5.load_mnist("mnist")[1], device=device)
             s5.write_metrics(run, mnist_test_accuracy=s5.test(model, device, full).accuracy)
         shutil.copy(run / "metrics.json", RESULTS / f"{run.name}.json")
-        print(f"{run.name}: {history[-1].test_accuracy:.2f} %")
+        print(f"{run.name}: {history[-1].test_accuracy:.2f}%")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
-"""Write the repo's address where it is needed: python scripts/address.py owner/name (or a URL that git understands).
+"""Write the repo's address where it is needed: python scripts/address.py [owner/name, or a URL that git understands].
 
-The notebooks' set-up cells learn where Colab installs the course from, README gets its badges, pyproject its URLs.
+Without an argument, the address is that of git's origin. The notebooks' set-up cells learn where Colab installs the
+course from, the README gets its badges, and pyproject.toml its URL. With --check, only compare the address in the
+notebooks with the argument, as CI does.
 """
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+IN_NOTEBOOK = r'REPO = \\"([^"\\]*)\\"'
 
 
 def badges(address: str) -> str:
-    """The README's badges; those of Colab open a notebook, and exist for a repo on GitHub alone."""
+    """Return the README's badges. Those of Colab open a notebook, and exist only for a repo on GitHub."""
     if not address.startswith("https://github.com/"):
         return ""
     repo = address.removeprefix("https://github.com/")
@@ -27,30 +31,59 @@ def badges(address: str) -> str:
 
 
 def replace(path: Path, pattern: str, text: str) -> None:
-    """Replace the pattern's one match in the file; a file without it is a mistake, not a thing to pass over."""
+    """Replace the pattern's only match in the file."""
     old = path.read_text(encoding="utf-8")
     new, count = re.subn(pattern, lambda _: text, old, flags=re.DOTALL)
     if count != 1:
-        sys.exit(f"{path.name} has {count} places for the address, not one: restore it from git.")
+        sys.exit(f"{path.name} has {count} places for the address instead of one. Restore it from git.")
     path.write_text(new, encoding="utf-8", newline="\n")
 
 
+def origin() -> str:
+    """Return the address of git's origin."""
+    command = ["git", "remote", "get-url", "origin"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit("This clone has no origin. Call make address REPO=owner/name.")
+    return done.stdout.strip()
+
+
+def address_of(repo: str) -> str:
+    """Return the https address of owner/name, and any other address without .git at its end."""
+    repo = re.sub(r"^git@([\w.-]+):", r"https://\1/", repo.rstrip("/").removesuffix(".git"))
+    repo = re.sub(r"^https://[^/@]+@", "https://", repo)  # a user name, or a token that nobody may see
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.@~:/-]+", repo, re.ASCII):
+        sys.exit(
+            f"REPO={repo} is not an address. Call make address REPO=owner/name, or pass a URL that git understands."
+        )
+    return repo if "://" in repo else f"https://github.com/{repo}"
+
+
+def check(repo: str) -> None:
+    """Exit with one sentence if the notebooks have the address of another repository, or none."""
+    address = address_of(repo)
+    found = {match for path in NOTEBOOKS for match in re.findall(IN_NOTEBOOK, path.read_text(encoding="utf-8"))}
+    if found != {address}:
+        written = " and ".join(sorted(found - {""})) or "no address"
+        sys.exit(f"The notebooks have {written}, but this repository is {address}. Run make address, and commit.")
+
+
 def main(repo: str) -> None:
-    repo = repo.rstrip("/").removesuffix(".git")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.~:/-]+", repo, re.ASCII):
-        sys.exit(f"REPO={repo} is no address: call make address REPO=owner/name, or give a URL that git understands.")
-    address = repo if "://" in repo else f"https://github.com/{repo}"
+    address = address_of(repo or origin())
     for notebook in sorted(
         [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks" / "exercises").glob("*.ipynb")]
     ):
-        replace(notebook, r'REPO = \\"[^"\\]*\\"', json.dumps(f'REPO = "{address}"')[1:-1])
+        replace(notebook, IN_NOTEBOOK, json.dumps(f'REPO = "{address}"')[1:-1])
     replace(
         ROOT / "README.md", r"<!-- badges -->.*<!-- /badges -->", f"<!-- badges -->\n{badges(address)}<!-- /badges -->"
     )
     urls = f'[project.urls]\nRepository = "{address}"\n'
     replace(ROOT / "pyproject.toml", r"\[project\.urls\]\n(Repository = [^\n]*\n)?", urls)
-    print(f"The course's address is now {address}: look at git diff, then commit.")
+    print(f"The course's address is now {address}. Look at git diff, then commit.")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "")
+    if sys.argv[1:2] == ["--check"]:
+        check(sys.argv[2])
+    else:
+        main(sys.argv[1] if len(sys.argv) > 1 else "")

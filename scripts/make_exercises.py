@@ -51,7 +51,7 @@ from torch.optim import Optimizer
 import mnist_s5 as s5
 from mnist_s5.exercises import RESULTS, check
 
-s5.check_parameters(In)  # a misspelt or unfit one stops here"""
+s5.check_parameters()  # raises an error for an unknown parameter or an invalid value"""
 
 END = """run = s5.new_run(run_dir)
 right = {{name: RESULTS.get(name, False) for name in {names}}}

@@ -6,27 +6,27 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import mnist_s5 as s5
-from mnist_s5 import data, raw
+from mnist_s5.data import digits, download
 
 
 @pytest.fixture(scope="session")
-def sample() -> tuple[s5.Digits, s5.Digits]:
+def sample() -> tuple[s5.DigitDataset, s5.DigitDataset]:
     return s5.load_mnist("sample")
 
 
 @pytest.fixture
-def few(sample: tuple[s5.Digits, s5.Digits]) -> DataLoader:
-    """Ten test digits, one a class, in batches of 4, 4 and 2."""
-    digits = sample[1]
-    picked = range(0, 1000, 100)
-    images = torch.stack([digits[i][0] for i in picked])
-    return DataLoader(TensorDataset(images, digits.targets[list(picked)]), batch_size=4)
+def few(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> DataLoader:
+    """Ten test digits, one per class, in batches of 4, 4, and 2."""
+    test_set, picked = sample[1], range(0, 1000, 100)
+    images = torch.stack([test_set[i][0] for i in picked])
+    return DataLoader(TensorDataset(images, test_set.targets[list(picked)]), batch_size=4)
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def idx_files(count: int) -> dict[str, bytes]:
 
 @pytest.fixture
 def forget() -> Iterator[Callable[[], None]]:
-    """Called, it makes the course forget the digits that it has read, as in a new session."""
+    """Return a function that makes the course forget the digits it has loaded, as in a new session."""
 
     def clear() -> None:
-        data._mnist.cache_clear()
-        data._why_not.cache_clear()
+        digits._mnist.cache_clear()
+        digits._why_unavailable.cache_clear()
 
     clear()
     yield clear
@@ -60,14 +60,15 @@ def forget() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forget: Callable[[], None]) -> dict[str, bytes]:
-    """Four small files take the place of the published ones; the data folder is empty and no mirror is there."""
+    """Replace the published files by four small ones, with an empty data folder and no mirror."""
     files = idx_files(20)
-    sums = {}
+    sums: dict[str, str] = {}
     for name, blob in files.items():
         packed = gzip.compress(blob, mtime=0)
-        sums[name] = (hashlib.sha256(blob).hexdigest(), hashlib.sha256(packed).hexdigest())
-    monkeypatch.setattr(raw, "SHA256", sums)
-    monkeypatch.setattr(raw, "MIRRORS", ())
+        sums |= {name: hashlib.sha256(blob).hexdigest(), f"{name}.gz": hashlib.sha256(packed).hexdigest()}
+    monkeypatch.setattr(download, "SHA256", sums)
+    monkeypatch.setattr(download, "MIRRORS", ())
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))  # before it tries again
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data"))
     return files
 
@@ -82,7 +83,7 @@ def serve(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def mirror(tiny: dict[str, bytes], tmp_path: Path) -> Iterator[str]:
-    """A mirror on this machine that has the small files."""
+    """A local mirror that has the small files."""
     (tmp_path / "mirror").mkdir()
     for name, blob in tiny.items():
         (tmp_path / "mirror" / f"{name}.gz").write_bytes(gzip.compress(blob, mtime=0))
@@ -91,8 +92,8 @@ def mirror(tiny: dict[str, bytes], tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def wrong_mirror(tmp_path: Path) -> Iterator[str]:
-    """A mirror that answers everything with something else."""
+    """A mirror that returns something else for every file."""
     (tmp_path / "wrong").mkdir()
-    for name in raw.SHA256:
-        (tmp_path / "wrong" / f"{name}.gz").write_text("<html>Please log in</html>")
+    for name in download.SHA256:
+        (tmp_path / "wrong" / name).write_text("<html>Please log in</html>")
     yield from serve(tmp_path / "wrong")

@@ -16,17 +16,19 @@ def test_one_seed_for_all() -> None:
 
 
 def test_device_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert s5.get_device().type == "cpu"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert s5.get_device().type == "mps"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert s5.get_device().type == "cuda"
     assert s5.get_device("cpu") == s5.get_device(torch.device("cpu")) == torch.device("cpu")
+    for name in ("cpu:0", "mps:0", "cuda:1"):
+        assert s5.get_device(name) == torch.device(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "", "tpu"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:1", "cpu:x", "cpu:", "", "tpu"])
 def test_an_unknown_device_names_the_known(name: str) -> None:
-    with pytest.raises(ValueError, match=r"choose one of auto, .*cpu"):
+    with pytest.raises(ValueError, match=r"Choose one of auto, .*cpu"):
         s5.get_device(name)

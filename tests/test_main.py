@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 import mnist_s5 as s5
-from mnist_s5 import doctor, raw
 from mnist_s5.__main__ import main
+from mnist_s5.data import download
 
 
 def test_predict_answers_and_refuses(
-    sample: tuple[s5.Digits, s5.Digits], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(sample[1].data[300].numpy()).resize((140, 140)).save(tmp_path / "three.png")
     Image.new("L", (50, 50)).save(tmp_path / "blank.png")
@@ -28,9 +28,9 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path:
     (tmp_path / "file").touch()
     for words, said in [
         (["run", "02_trainig"], "There is no notebook"),
-        (["run", "02_training", "-p", "epoch", "1"], "did you mean epochs"),
-        (["run", "02_training", "-p", "seed", "one"], "whole number"),
-        (["run", "02_training", "--out", str(tmp_path / "file")], "a file is in its place"),
+        (["run", "02_training", "-p", "epoch", "1"], "Did you mean epochs?"),
+        (["run", "02_training", "-p", "seed", "one"], "an integer"),
+        (["run", "02_training", "--out", str(tmp_path / "file")], "A file with the folder's name is in the way"),
         (["predict", "--checkpoint", str(tmp_path / "none"), "x.png"], "There is no checkpoint"),
     ]:
         assert main(words) == 1
@@ -40,13 +40,13 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path:
         assert error.count("\n") == 1
 
 
-def test_data_says_how_to_go_on(
+def test_data_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path))
-    monkeypatch.setattr(raw, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", ())
     assert main(["data"]) == 1
-    assert "choose source='sample'" in capsys.readouterr().err
+    assert "use source='sample'" in capsys.readouterr().err
 
 
 def test_doctor_says_ok_line_by_line() -> None:
@@ -58,15 +58,27 @@ def test_doctor_says_ok_line_by_line() -> None:
         assert any(part in line for line in lines), part
 
 
-def test_doctor_knows_a_torchvision_of_another_torch(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_doctor_verifies_the_raw_files_and_downloads_nothing(
+    tiny: dict[str, bytes], mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert doctor.torchvision_fits("2.11.0+cu130", ["numpy", "torch==2.11.0"])
-    assert doctor.torchvision_fits("2.15.0", ["torch (>=2.14.0)"])
-    assert not doctor.torchvision_fits("2.10.0", ["torch==2.11.0"])
-    monkeypatch.setattr(doctor, "requires", lambda name: ["torch==1.0"])
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
+    raw = download.data_folder() / "MNIST" / "raw"
+    assert main(["doctor"]) == 0
+    assert "empty. mnist-s5 data downloads MNIST" in capsys.readouterr().out
+    raw.mkdir(parents=True)
+    for name, blob in tiny.items():
+        (raw / name).write_bytes(blob)
+    assert main(["doctor"]) == 0
+    assert "full MNIST, verified" in capsys.readouterr().out
+    (raw / "t10k-labels-idx1-ubyte").unlink()
+    (raw / "train-images-idx3-ubyte").write_bytes(b"x")
     assert main(["doctor"]) == 1
-    assert "FAIL torch" in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "requires", lambda name: (_ for _ in ()).throw(ImportError("broken")))
-    assert main(["doctor"]) == 1
-    assert "do not load (broken): pip install" in capsys.readouterr().out
+    said = "train-images-idx3-ubyte, t10k-labels-idx1-ubyte missing or corrupted: run mnist-s5 data"
+    assert said in capsys.readouterr().out
+    assert not (raw / "t10k-labels-idx1-ubyte").exists()
+
+
+def test_corrupted_metrics_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metrics.json").write_text("{")
+    assert main(["run", "template", "--out", str(tmp_path)]) == 1
+    assert "metrics.json is corrupted. Move it away, and run again." in capsys.readouterr().err

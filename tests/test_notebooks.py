@@ -94,9 +94,7 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
         words += ["-p", name, value]
     assert main(words) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert (
-        f"{metrics['test_accuracy']:.2f} % of 1,000 test digits (sample, recipe reference)" in capsys.readouterr().out
-    )
+    assert f"{metrics['test_accuracy']:.2f}% of 1,000 test digits (sample, recipe reference)" in capsys.readouterr().out
     facts = ("dataset", "recipe", "epochs", "seed", "batch_size", "train_images", "test_images", "device")
     assert [metrics[fact] for fact in facts[:-1]] == ["sample", "reference", 1.25, 7, 200, 4000, 1000]
     assert {*facts, "threads", "train_seconds", "test_loss", "history", "versions", "learning_rate"} <= set(metrics)

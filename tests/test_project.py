@@ -100,23 +100,44 @@ def test_make_stops_at_an_old_python(tmp_path: Path) -> None:
 def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
     repo = copy_of_the_repo(tmp_path / "repo")
     for name in ("someone/course", "someone-else/course2"):
-        subprocess.run([sys.executable, "scripts/address.py", name], cwd=repo, check=True, capture_output=True)
-        address = f"https://github.com/{name}"
-        assert tomllib.loads((repo / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": address}
+        assert address(repo, name).returncode == 0
+        course = f"https://github.com/{name}"
+        assert tomllib.loads((repo / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": course}
         readme = (repo / "README.md").read_text()
-        assert f"{address}/actions/workflows/ci.yml" in readme
+        assert f"{course}/actions/workflows/ci.yml" in readme
         for notebook in sorted((repo / "notebooks").glob("[0-9]*.ipynb")):
             nbformat.validate(nbformat.read(notebook, as_version=4))
-            assert f'REPO = "{address}"' in next(
+            assert f'REPO = "{course}"' in next(
                 cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.id == "setup"
             )
             assert f"github/{name}/blob/main/notebooks/{notebook.name}" in readme
     assert "someone/course)" not in readme
-    done = subprocess.run(
-        [sys.executable, "scripts/address.py", "no address"], cwd=repo, capture_output=True, text=True, check=False
-    )
+    done = address(repo, "no address")
     assert done.returncode == 1
     assert "REPO=owner/name" in done.stderr
+
+
+def address(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/address.py", *words], cwd=repo, capture_output=True, text=True, check=False
+    )
+
+
+def test_address_is_taken_from_origin_and_checked(tmp_path: Path) -> None:
+    repo = copy_of_the_repo(tmp_path / "repo")
+    course = "https://github.com/someone/course"
+    said = address(repo, "--check", course).stderr
+    assert said.startswith("The notebooks have ")
+    assert f"but this repository is {course}. Run make address" in said
+    subprocess.run(["git", "init", "-q"], cwd=repo, check=True)
+    assert "This clone has no origin" in address(repo).stderr
+    subprocess.run(["git", "remote", "add", "origin", "there"], cwd=repo, check=True)
+    for origin in ("git@github.com:someone/course.git", "https://me:secret@github.com/someone/course", f"{course}.git"):
+        subprocess.run(["git", "remote", "set-url", "origin", origin], cwd=repo, check=True)
+        assert f"is now {course}." in address(repo).stdout
+        assert address(repo, "--check", course).returncode == 0
+        assert "secret" not in (repo / "README.md").read_text() + (repo / "pyproject.toml").read_text()
+    assert "The notebooks have https://github.com/someone/course, but" in address(repo, "--check", "a/fork").stderr
 
 
 def test_the_set_up_cell_does_nothing_elsewhere_and_asks_for_the_address_in_colab() -> None:
@@ -168,7 +189,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
         "import mnist_s5; print(mnist_s5.Net, mnist_s5.__file__, torch.__file__, numpy.__file__)"
     )
     recorded = nbformat.v4.new_code_cell(
-        "print(len(mnist_s5.recorded('reference-mnist-1')[0]), mnist_s5.SHIPPED.exists())"
+        "print(len(mnist_s5.recorded('reference-mnist-1')[0]), mnist_s5.PRETRAINED_WEIGHTS.exists())"
     )
     session = nbformat.v4.new_notebook(cells=[before, setup, after, recorded])
     kernels = {"JUPYTER_PATH": str(tmp_path), "PYTHONPATH": ""}
@@ -207,11 +228,14 @@ def test_the_readmes_code_runs(tmp_path: Path) -> None:
     """The package's example, pasted as it stands, on the sample and with a fraction of its epoch."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert "epochs=1)" in code
-    small = 'import mnist_s5.loaders as d; load = d.load_mnist; d.load_mnist = lambda source="auto": load("sample")\n'
+    small = (
+        'import mnist_s5.data.loaders as d; load = d.load_mnist; d.load_mnist = lambda source="auto": load("sample")\n'
+    )
     short = small + code.replace("epochs=1)", "epochs=0.2)")
     done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "curves.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "curves.png", "runs"}
+    assert (tmp_path / "runs" / "one-epoch" / "metrics.json").exists()
 
 
 def test_no_file_names_a_host_or_a_machine() -> None:

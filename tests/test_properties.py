@@ -11,14 +11,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 import mnist_s5 as s5
-from mnist_s5.parameters import _fits, _parse
-from mnist_s5.recipes import Recipe
+from mnist_s5.data.pictures import ImageError, prepare
+from mnist_s5.jobs.parameters import RunError, _from_text, check_cells, check_value
+from mnist_s5.training.checkpoint import CheckpointError
+from mnist_s5.training.recipes import RECIPES
 
-FIELDS = sorted(set(Recipe.__dataclass_fields__) - {"name"})
+FIELDS = sorted(set(s5.Recipe.__dataclass_fields__) - {"name"})
 VALUES = st.one_of(st.floats(), st.integers(), st.booleans(), st.text(max_size=9), st.sampled_from(["step", "he", []]))
 
 
-@given(st.sampled_from(list(s5.RECIPES)), st.sampled_from(FIELDS), VALUES)
+@given(st.sampled_from(list(RECIPES)), st.sampled_from(FIELDS), VALUES)
 def test_recipes(name: str, field: str, value: Any) -> None:
     try:
         recipe = s5.get_recipe(name, **{field: value})
@@ -30,35 +32,56 @@ def test_recipes(name: str, field: str, value: Any) -> None:
         assert 1 <= recipe.steps(10) <= 10**8
 
 
-@given(st.text(max_size=12), st.sampled_from(["int", "float", "bool", "str", "Optional[float]", "Optional[int]"]))
+KINDS = ["int", "float", "bool", "str", "Optional[float]", "Optional[int]", "float | None"]
+ACCEPTED = {"int": int, "float": (int, float), "bool": bool, "str": str}
+
+
+def accepts(kind: str, value: Any) -> bool:
+    """Whether a value has the type, written independently of the package."""
+    bare = kind.removesuffix(" | None").removeprefix("Optional[").removesuffix("]")
+    if value is None:
+        return bare != kind
+    if isinstance(value, bool) and bare != "bool":
+        return False
+    return isinstance(value, ACCEPTED[bare]) and (not isinstance(value, float) or np.isfinite(value))
+
+
+@given(
+    st.text(max_size=12) | st.sampled_from(["1", "-2", "1e-3", "inf", "nan", "true", "None"]), st.sampled_from(KINDS)
+)
 def test_parameters_of_the_command_line(text: str, kind: str) -> None:
+    value = _from_text(text, kind)
     try:
-        assert _fits(_parse("x", text, kind), kind)
-    except s5.RunError as error:
+        check_value("x", value, {"x": kind})
+    except RunError as error:
         assert str(error).startswith("x=")
+        assert not accepts(kind, value)
+    else:
+        assert accepts(kind, value)
 
 
-@given(VALUES, st.sampled_from(["int", "float", "bool", "str", "Optional[float]"]))
+@given(VALUES, st.sampled_from(KINDS))
 def test_parameters_of_papermill(value: Any, kind: str) -> None:
     written = f"float('{value}')" if isinstance(value, float) else repr(value)
     try:
-        s5.check_parameters([f"x: {kind} = None" if "Opt" in kind else "", f"x: {kind} = {written}"])
-    except s5.RunError as error:
+        check_cells([f"x: {kind} = {written}", f"# Parameters\nx = {written}"])
+    except RunError as error:
         assert str(error).startswith("x=")
+        assert not accepts(kind, value)
     else:
-        assert _fits(value, kind)
+        assert accepts(kind, value)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=300))
-def test_files_that_are_no_pictures(blob: bytes) -> None:
+def test_files_that_are_not_pictures(blob: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"):
             path.write_bytes(start + blob)
             try:
-                assert s5.prepare(path).shape == (28, 28)
-            except s5.PictureError as error:
+                assert prepare(path).shape == (28, 28)
+            except ImageError as error:
                 assert str(path) in str(error)
 
 
@@ -69,8 +92,8 @@ def test_pictures_of_anything(pixels: np.ndarray) -> None:
         path = Path(folder) / "picture.png"
         Image.fromarray(pixels).save(path)
         try:
-            digit = s5.prepare(path)
-        except s5.PictureError as error:
+            digit = prepare(path)
+        except ImageError as error:
             assert "no digit" in str(error)
         else:
             assert (str(digit.dtype), tuple(digit.shape)) == ("torch.uint8", (28, 28))
@@ -79,12 +102,12 @@ def test_pictures_of_anything(pixels: np.ndarray) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=300))
-def test_files_that_are_no_checkpoints(blob: bytes) -> None:
+def test_files_that_are_not_checkpoints(blob: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(blob)
         try:
             s5.load_checkpoint(path)
-            raise AssertionError("that was no checkpoint")
-        except s5.CheckpointError as error:
+            raise AssertionError("that was not a checkpoint")
+        except CheckpointError as error:
             assert path.name in str(error)

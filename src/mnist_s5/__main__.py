@@ -1,53 +1,52 @@
-"""The command line: mnist-s5 run · predict · data · doctor."""
+"""The command line: mnist-s5 run, predict, data, and doctor."""
 
 import argparse
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 
 def run(args: argparse.Namespace) -> int:
-    from .parameters import strict_parameters
-    from .runs import RunError, find_notebooks, new_run, run_notebook
+    from .jobs.parameters import RunError, parse_parameters
+    from .jobs.runs import find_notebooks, new_run, run_notebook
+    from .training.checkpoint import read_metrics
 
     if find_spec("papermill") is None:
-        raise RunError("Notebooks are executed by papermill, which is not here: pip install 'mnist-s5[notebook]'.")
+        raise RunError("papermill, which executes notebooks, is not installed. Run: pip install 'mnist-s5[notebook]'.")
     notebooks = find_notebooks(args.notebooks or ["all"])
-    shares = strict_parameters(notebooks, args.parameters)
+    values = parse_parameters(notebooks, args.parameters)
     folder = new_run(args.out)
-    path = folder / "metrics.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    for notebook, share in zip(notebooks, shares):
+    before = read_metrics(folder)
+    for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
-        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | share)
-    after = json.loads(path.read_text()) if path.exists() else {}
+        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters)
+    after = read_metrics(folder)
     if after.get("history") != before.get("history"):  # this call has trained
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
-        print(f"{after['test_accuracy']:.2f} % of {of}")
-    print(f"The notebooks, their figures and what they measured are in {folder}")
+        print(f"{after['test_accuracy']:.2f}% of {of}")
+    print(f"The notebooks, their figures, and metrics.json are in {folder}")
     return 0
 
 
 def predict(args: argparse.Namespace) -> int:
-    from .checkpoint import load_checkpoint
-    from .own_digits import PictureError
-    from .own_digits import predict as read
+    from .data import pictures
+    from .training.checkpoint import load_checkpoint
 
     model, _ = load_checkpoint(*args.checkpoint)
     failed = 0
     for path in args.images:
         try:
-            digit, probability = read(model, path)
-            print(f"{path}: {digit} ({100 * probability:.1f} %)")
-        except PictureError as error:
+            digit, probability = pictures.predict(model, path)
+            print(f"{path}: {digit} ({100 * probability:.1f}%)")
+        except pictures.ImageError as error:
             print(f"mnist-s5: {error}", file=sys.stderr)
             failed = 1
     return failed
 
 
 def data(args: argparse.Namespace) -> int:
-    from .data import data_folder, load_mnist
+    from .data.digits import load_mnist
+    from .data.download import data_folder
 
     train, test = load_mnist("mnist")
     print(f"full MNIST, verified: {len(train):,} training and {len(test):,} test digits in {data_folder()}")
@@ -55,17 +54,17 @@ def data(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from .doctor import examine
+    from .jobs.doctor import examine
 
     failed = 0
-    for fit, line in examine():
-        print("OK  " if fit else "FAIL", line)
-        failed |= not fit
+    for passed, line in examine():
+        print("OK  " if passed else "FAIL", line)
+        failed |= not passed
     return int(failed)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, or 1 after one sentence on standard error."""
+    """Return the exit status: 0, or 1 after one sentence on standard error."""
     parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
@@ -73,14 +72,12 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
     command.add_argument("--out", default="", metavar="DIR", help="the run's folder (default: a new one under runs/)")
     command.set_defaults(call=run)
-    command = commands.add_parser("predict", help="read the digit in each picture")
+    command = commands.add_parser("predict", help="classify the digit in each image")
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    command.add_argument(
-        "--checkpoint", nargs=1, default=[], type=Path, metavar="FILE", help="instead of the shipped weights"
-    )
+    command.add_argument("--checkpoint", nargs=1, default=[], type=Path, metavar="FILE", help="other weights")
     command.set_defaults(call=predict)
     commands.add_parser("data", help="download full MNIST, or verify it").set_defaults(call=data)
-    commands.add_parser("doctor", help="is this machine fit for the course?").set_defaults(call=doctor)
+    commands.add_parser("doctor", help="check whether this machine can run the course").set_defaults(call=doctor)
     args = parser.parse_args(argv)
     try:
         return args.call(args)
@@ -88,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mnist-s5: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mnist-s5: interrupted; what was finished is kept", file=sys.stderr)
+        print("mnist-s5: interrupted. Run the same command with the same --out to resume.", file=sys.stderr)
         return 130
 
 

@@ -1,35 +1,46 @@
-"""Files that are written whole or not at all, and what a person can do where that fails."""
+"""Atomic writes, and messages that tell what to do."""
 
+import difflib
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-_WHY = {
-    errno.ENOSPC: "the disk is full, make room, or name a folder on another disk",
-    errno.EDQUOT: "your quota is used up, make room, or name a folder on another disk",
-    errno.EFBIG: "the file would be larger than this machine allows, raise the limit, or name another folder",
-    errno.EROFS: "the disk is read-only, name a folder that can be written to",
-    errno.EACCES: "it may not be read or written, change its permissions, or name another",
-    errno.EEXIST: "a file is in its place, name another",
-    errno.ENOTDIR: "a file is in its place, name another",
-    errno.EISDIR: "it is a folder, name a file in it",
+_FIXES = {
+    errno.ENOSPC: "The disk is full. Free some space, or use a folder on another disk.",
+    errno.EDQUOT: "Your disk quota is used up. Free some space, or use a folder on another disk.",
+    errno.EFBIG: "The file is larger than this machine allows. Raise the limit, or use another folder.",
+    errno.EROFS: "The disk is read-only. Use a folder on another disk.",
+    errno.EACCES: "Permission is denied. Change the permissions, or use another folder.",
+    errno.EPERM: "Permission is denied. Change the permissions, or use another folder.",
+    errno.EEXIST: "A file with the folder's name is in the way. Use another folder.",
+    errno.ENOTDIR: "A file with the folder's name is in the way. Use another folder.",
+    errno.EISDIR: "It is a folder. Use the path of a file.",
 }
 
 
 class WriteError(OSError):
-    """A file cannot be written; the message says why, and what to do."""
+    """A file or folder cannot be written. The message tells why and what to do."""
 
 
-def explained(error: OSError, path: Path) -> OSError:
-    """The error as a WriteError, where it is one that a person can do something about."""
-    why = _WHY.get(errno.EACCES if error.errno == errno.EPERM else error.errno or 0)
-    return WriteError(f"{path} cannot be used: {why}.") if why else error
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return what to do about an unknown name: the closest allowed one, if any, and all of them."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(name, allowed, 1)
+    return (f"Did you mean {near[0]}? " if near else "") + f"Choose from {', '.join(allowed)}."
 
 
-def write_whole(path: Path, blob: bytes, *, before: Path | None = None) -> None:
-    """Write the file at once or not at all, synced to the disk: nobody ever reads a half of it.
+def to_write_error(error: OSError, path: Path) -> OSError:
+    """Return a WriteError if there is a fix for this error, otherwise the error itself."""
+    fix = _FIXES.get(error.errno or 0)
+    return WriteError(f"Cannot use {path}. {fix}") if fix else error
 
-    before: where the file that was there is kept. Raises OSError, explained.
+
+def atomic_write(path: Path, blob: bytes) -> None:
+    """Write a file so that a reader sees either its old content or all of the new one.
+
+    Raises:
+        OSError: If the file cannot be written; a WriteError where there is a fix.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -39,10 +50,8 @@ def write_whole(path: Path, blob: bytes, *, before: Path | None = None) -> None:
                 file.write(blob)
                 file.flush()
                 os.fsync(file.fileno())
-            if before and path.exists():
-                os.replace(path, before)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise explained(error, path) from error
+        raise to_write_error(error, path) from error

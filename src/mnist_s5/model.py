@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Net(nn.Module):
     """The reference's network, unchanged.
 
-    Takes normalised digits, float [N, 1, 28, 28]; gives log-probabilities, float [N, 10].
-    The comments follow one axis: its size, and the receptive field of one value (both in pixels).
+    It takes normalized digits, float [N, 1, 28, 28], and returns log-probabilities, float [N, 10]. The comments in
+    `forward` give the size of the feature maps and the receptive field of one value, both in pixels per side.
     """
 
     def __init__(self) -> None:

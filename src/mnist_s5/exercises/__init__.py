@@ -75,7 +75,7 @@ class Exercise:
         for message, wrong in self.mistakes.items():
             if _alike(found, self._outcomes(wrong)):
                 return message
-        (given, _), (due, _) = next((a, b) for a, b in zip(found, wanted) if not _alike(a, b))
+        (given, _), (due, _) = next((a, b) for a, b in zip(found, wanted, strict=True) if not _alike(a, b))
         if _alike(given, due):
             return "the answer is right, but one of the inputs is not left as it should be: in its values, or its mode."
         return f"for a random input it gives {_shown(given)}, and should give {_shown(due)}."

@@ -1,0 +1,1 @@
+"""The digits: download and verify the files, load, augment, and batch them, and read pictures of other digits."""

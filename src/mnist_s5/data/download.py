@@ -1,0 +1,89 @@
+"""The four raw files of MNIST: verified by their SHA-256, and downloaded if they are missing."""
+
+import gzip
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ..files import WriteError, atomic_write, to_write_error
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+TIMEOUT = 10  # seconds without an answer
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+
+
+class DataError(RuntimeError):
+    """Full MNIST is unavailable. The message tells what was tried and what to do."""
+
+
+def data_folder() -> Path:
+    """Return the folder that holds MNIST/raw: $MNIST_S5_DATA, or a per-user cache."""
+    import pooch
+
+    return Path(os.environ.get("MNIST_S5_DATA") or pooch.os_cache("mnist_s5")).expanduser().resolve()
+
+
+def _verified(path: Path) -> bytes | None:
+    blob = path.read_bytes() if path.is_file() else b""
+    return blob if hashlib.sha256(blob).hexdigest() == SHA256[path.name] else None
+
+
+def local_file(raw: Path, name: str) -> bytes | None:
+    """Return the published bytes of a raw file if it, or its .gz, is intact in the folder `raw`; otherwise None."""
+    blob = _verified(raw / name)
+    if blob is None and (packed := _verified(raw / f"{name}.gz")) is not None:
+        blob = gzip.decompress(packed)
+        with suppress(OSError):  # the unpacked copy only saves time
+            atomic_write(raw / name, blob)
+    return blob
+
+
+def _download(raw: Path, name: str) -> bytes:
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    failures = []
+    for mirror in MIRRORS:
+        files = pooch.create(raw, mirror, registry={f"{name}.gz": SHA256[f"{name}.gz"]}, retry_if_failed=1)
+        try:
+            http = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True)
+            return Path(files.fetch(f"{name}.gz", downloader=http)).read_bytes()
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+            if isinstance(error, OSError) and isinstance(to_write_error(error, raw), WriteError):
+                raise
+            failures.append(f"{mirror} ({type(error).__name__})")
+    raise DataError(
+        f"{name} is {'corrupted' if (raw / name).exists() else 'missing'} in {raw}, and could not be downloaded from "
+        f"{' or '.join(failures) or 'any mirror'}. Set MNIST_S5_DATA to a folder that contains MNIST/raw, try another "
+        "network, or use source='sample'."
+    )
+
+
+def raw_file(raw: Path, name: str) -> bytes:
+    """Return the published bytes of a raw file from the folder `raw`, downloading it if necessary.
+
+    Raises:
+        DataError: If the file is unavailable or the folder cannot be used.
+    """
+    try:
+        blob = local_file(raw, name)
+        if blob is None:
+            raw.mkdir(parents=True, exist_ok=True)
+            blob = gzip.decompress(_download(raw, name))
+            atomic_write(raw / name, blob)
+        return blob
+    except OSError as error:
+        raise DataError(f"{to_write_error(error, raw)} (Set MNIST_S5_DATA, or use source='sample'.)") from error

@@ -1,0 +1,43 @@
+"""What every figure shares: one palette, two sizes, an alt text, and a title that names the digits it shows."""
+
+import base64
+import io
+from html import escape
+
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's palette, and a gray that is legible on white
+WIDE, TALL = (9.0, 3.4), (9.0, 6.6)  # inches
+
+
+class AltTextFigure(Figure):
+    """A matplotlib Figure that notebooks display with its alt text, which unfolds below it."""
+
+    alt = ""
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": self.alt}
+        display(data, raw=True, metadata={"image/png": {"alt": self.alt}})
+        words = f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"
+        display({"text/html": words}, raw=True)
+
+
+def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, float] = WIDE) -> AltTextFigure:
+    """Return an empty figure.
+
+    Args:
+        title: Its title. Unless the dataset is full MNIST, the title and the alt text say which one it is.
+        alt: The figure in words.
+        dataset: Name of the dataset, as `DigitDataset.name`; None if the figure does not depend on digits.
+        size: `WIDE` or `TALL`.
+    """
+    notice = {None: "", "mnist": "", "sample": " · embedded sample, not full MNIST"}.get(dataset)
+    title += f" · {dataset} digits, not full MNIST" if notice is None else notice
+    figure = AltTextFigure(figsize=size, dpi=80, layout="constrained", facecolor="white")
+    figure.suptitle(title, fontsize=12)
+    figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}"
+    return figure

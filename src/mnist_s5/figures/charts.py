@@ -1,0 +1,199 @@
+"""Figures of numbers: bars, lines, seeds as dots, calibration, and the curves of a run."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from torch import Tensor
+
+from ..training.checkpoint import Epoch, History
+from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, new_figure
+
+PUBLISHED, PUBLISHED_RUNS = 99.35, (99.19, 99.34)  # test accuracy, percent: the reference's, and nine others' range
+Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y
+
+
+def bar_chart(
+    names: Sequence[str], values: Sequence[float], title: str, ylabel: str, dataset: str | None
+) -> AltTextFigure:
+    """Draw a bar for each name, with its value above it."""
+    told = [f"{value:,}" for value in values]
+    alt = ", ".join(f"{name}: {value}" for name, value in zip(names, told, strict=True))
+    figure = new_figure(title, alt, dataset)
+    axes = figure.subplots()
+    axes.bar_label(axes.bar(list(names), list(values), color=BLUE), labels=told, fontsize=9)
+    axes.set(ylabel=ylabel)
+    axes.margins(y=0.12)
+    return figure
+
+
+def _draw_lines(axes: Axes, lines: Mapping[str, Line], styles: Sequence[tuple[str, str]]) -> None:
+    """Draw the first line on top."""
+    if len(lines) > len(styles):
+        raise ValueError(f"A plot has room for {len(styles)} lines, got {len(lines)}. Draw several plots.")
+    for order, ((name, (x, y)), (color, style)) in enumerate(zip(lines.items(), styles[: len(lines)], strict=True)):
+        axes.plot(x, y, style, color=color, label=name, zorder=3 - order)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, dataset: str | None) -> AltTextFigure:
+    """Draw up to three lines, each given by its x and y values."""
+    ends = ", ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, (_, y) in lines.items())
+    figure = new_figure(title, f"{ylabel} over {xlabel}: {ends}", dataset)
+    axes = figure.subplots()
+    _draw_lines(axes, lines, ((BLUE, "-"), (ORANGE, "--"), (GRAY, ":")))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    return figure
+
+
+def panels(
+    parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
+) -> AltTextFigure:
+    """Draw a small plot for each part, three per row, with up to two lines. The second one is gray and behind."""
+    ends = [", ".join(f"{label} ends at {y[-1]:.3g}" for label, (_, y) in lines.items()) for lines in parts.values()]
+    alt = "; ".join(f"{name}: {end}" for name, end in zip(parts, ends, strict=True))
+    rows = -(-len(parts) // 3)
+    figure = new_figure(title, alt, dataset, TALL if rows > 1 else WIDE)
+    grid = figure.subplots(rows, 3, squeeze=False).flatten()
+    for (name, lines), ylabel, axes in zip(parts.items(), ylabels, grid[: len(parts)], strict=True):
+        _draw_lines(axes, lines, ((ORANGE, "-"), (GRAY, "--")))
+        axes.set_title(name, fontsize=10)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+    for axes in grid[len(parts) :]:
+        axes.axis("off")
+    return figure
+
+
+def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
+    """Draw a row for each group, from top to bottom: a dot for each value, and a mark for their median."""
+    for row, values in enumerate(groups.values()):
+        axes.plot(values, [row] * len(values), "o", color=ORANGE, alpha=0.7)
+        axes.plot(median(values), row, "|", color="black", markersize=14)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.grid(alpha=0.3)
+    axes.margins(y=0.15)
+    axes.invert_yaxis()
+
+
+def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
+    """Draw every value of every group as a dot, a group per row, with a mark for its median."""
+    ends = {name: f"{min(values):.2f} to {max(values):.2f}" for name, values in groups.items()}
+    alt = ", ".join(f"{name}: {ends[name]}, median {median(values):.2f}" for name, values in groups.items())
+    figure = new_figure(title, alt, dataset, (WIDE[0], 1.4 + 0.45 * len(groups)))
+    axes = figure.subplots()
+    _draw_dots(axes, groups)
+    axes.set(xlabel=xlabel)
+    return figure
+
+
+def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset: str | None) -> AltTextFigure:
+    """Draw the fraction of correct predictions over their confidence. On the diagonal, a network is calibrated.
+
+    Args:
+        confidence: Float [N], from 0 to 1, sorted into ten bins of equal width. Empty bins are left out.
+        correct: Bool [N].
+        title: Title of the figure.
+        dataset: See `new_figure`.
+
+    The bars are 95% intervals. The number above counts the predictions in the bin.
+    """
+    figure = new_figure(title, "", dataset, TALL)
+    axes, told = figure.subplots(), []
+    axes.plot([0, 1], [0, 1], "--", color=GRAY, label="calibrated")
+    bins = (10 * confidence).long().clamp(max=9)
+    for number in bins.unique().tolist():
+        inside = bins == number
+        n, x, y = int(inside.sum()), confidence[inside].mean().item(), correct[inside].double().mean().item()
+        low, high = wilson_interval(y, n)
+        axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=BLUE, capsize=3)
+        axes.annotate(f"{n:,}", (x, high), (0, 4), textcoords="offset points", ha="center", fontsize=8)
+        told.append(f"{n:,} predictions with {100 * x:.0f}% confidence, {100 * y:.0f}% correct")
+    figure.alt += "; ".join(told)
+    axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.02), ylim=(0, 1.08))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
+    """Return the 95% interval of E. B. Wilson (1927) for a fraction that was counted among n."""
+    z = 1.96**2 / n
+    reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
+    return (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
+
+
+def _log_ticks(axis: Axis, subs: Sequence[float]) -> None:
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -> AltTextFigure:
+    """Draw recorded recipes below each other: a bar for the median training time, and a dot for each seed's error.
+
+    Args:
+        rows: Each with a name, and lists with a value per seed: seconds, and val_accuracy in percent.
+        title: Title of the figure.
+        dataset: See `new_figure`.
+    """
+    errors = {row["name"]: [100 - accuracy for accuracy in row["val_accuracy"]] for row in rows}
+    seconds = [median(row["seconds"]) for row in rows]
+    ends = zip(errors.items(), seconds, strict=True)
+    alt = ", ".join(f"{name}: {time:.0f} s, error {median(values):.2f}%" for (name, values), time in ends)
+    figure = new_figure(title, alt, dataset, (WIDE[0], 1.4 + 0.33 * len(rows)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.bar_label(left.barh(list(errors), seconds, color=BLUE), fmt="{:.0f}", padding=3, fontsize=9)
+    left.margins(x=0.12)
+    left.set(xlabel="seconds of training")
+    _draw_dots(right, errors)
+    right.set(xlabel="error in percent (dots: seeds; mark: median)", xscale="log")
+    every = [error for values in errors.values() for error in values]
+    _log_ticks(right.xaxis, (1, 2, 5) if max(every) > 5 * min(every) else (1, 1.2, 1.5, 2, 3, 5))
+    return figure
+
+
+def train_test_plot(history: History, reference: History | None = None) -> AltTextFigure:
+    """Draw training loss, test loss, training accuracy, and test accuracy over the epochs, in a 2×2 grid.
+
+    Args:
+        history: The run.
+        reference: A recorded run of the reference recipe, drawn in gray behind, together with the published accuracy
+            and the range of nine other published runs.
+    """
+    last = history[-1]
+    alt = f"After epoch {last.epoch:g}: training loss {last.train_loss:.4f}, test loss {last.test_loss:.4f}, "
+    alt += f"training accuracy {last.train_accuracy:.2f}%, test accuracy {last.test_accuracy:.2f}%"
+    figure = new_figure("Loss and accuracy over epochs", alt, history.dataset, TALL)
+    grid = figure.subplots(2, 2, sharex=True).flatten()
+    for axes, field in zip(grid, ("train_loss", "test_loss", "train_accuracy", "test_accuracy"), strict=True):
+        part, what = field.split("_")
+        runs: list[tuple[list[Epoch], str, str, str]] = [(reference or [], GRAY, "", "reference, recorded")]
+        runs.append((history, BLUE if part == "train" else ORANGE, "o", "this run"))
+        for run, color, marker, label in runs:
+            x, y = [entry.epoch for entry in run], [getattr(entry, field) for entry in run]
+            if run:
+                axes.plot(x, y, color=color, marker=marker, markersize=5, label=label)
+        axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
+        axes.set(ylabel="loss (nats)" if what == "loss" else "percent", xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if what == "loss":
+            axes.set_yscale("log")
+            _log_ticks(axes.yaxis, (1, 2, 5))
+    if reference:
+        _compare(figure, grid[3], history, reference)
+    return figure
+
+
+def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: History) -> None:
+    """Draw what was published about the reference beside the test accuracy of a run."""
+    axes.axhspan(*PUBLISHED_RUNS, color="gold", alpha=0.4, label="nine published runs, last epoch")
+    axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED}%")
+    axes.set_ylim(min(96, *(entry.test_accuracy - 1 for entry in history)), 100)
+    end = reference[-1]
+    figure.alt += f". In gray the reference, recorded: {end.test_accuracy:.2f}% after epoch {end.epoch:g}"
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)

@@ -1,0 +1,102 @@
+"""Figures of digits: grids of images, one digit as numbers, and the confusion matrix."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..data.loaders import DeviceLoader
+from .base import TALL, WIDE, AltTextFigure, new_figure
+
+
+def image_grid(
+    images: Tensor | Sequence[Tensor],
+    captions: Sequence[str],
+    title: str,
+    dataset: str | None,
+    *,
+    columns: int = 6,
+    signed: bool = False,
+) -> AltTextFigure:
+    """Draw images in rows, each below its caption. A smaller image is drawn smaller.
+
+    Args:
+        images: Each [H, W] or [1, H, W]. For bytes, 0 is white and 255 black; for floats, an image's own extremes are.
+        captions: One per image.
+        title: Title of the figure.
+        dataset: See `new_figure`.
+        columns: Images per row.
+        signed: Draw zero white, positive values orange, and negative ones purple.
+    """
+    rows, side = -(-len(images) // columns), max(max(image.shape[-2:]) for image in images)
+    alt = f"{len(images)} images in {rows} row{'s' * (rows > 1)} of {columns}: {', '.join(captions)}".replace("\n", " ")
+    figure = new_figure(title, alt, dataset, TALL if rows > 2 else WIDE)
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for image, caption, axes in zip(images, captions, grid[: len(images)], strict=True):
+        pixels = image.reshape(image.shape[-2:])
+        shades: dict[str, Any] = {"cmap": "gray_r"}
+        if signed:
+            reach = float(pixels.abs().max())
+            shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
+        elif image.dtype == torch.uint8:
+            shades |= {"vmin": 0, "vmax": 255}
+        _draw_image(axes, pixels.float().cpu().numpy(), side, shades)
+        axes.set_title(caption, fontsize=9)
+    for axes in grid[len(images) :]:
+        axes.axis("off")
+    return figure
+
+
+def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any]) -> None:
+    """Draw an image in the middle of a square with this side."""
+    axes.imshow(pixels, **shades)
+    top, left = ((side - length) / 2 for length in pixels.shape)
+    axes.set(xlim=(-0.5 - left, pixels.shape[1] - 0.5 + left), xticks=[])
+    axes.set(ylim=(pixels.shape[0] - 0.5 + top, -0.5 - top), yticks=[])
+    axes.spines[:].set_color("lightgray")
+
+
+def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure:
+    """Draw twelve digits of the loader's first batch in a 3×4 grid with their labels, as the network receives them."""
+    images, labels = next(iter(train_loader))
+    captions = [str(int(label)) for label in labels[:12]]
+    dataset = getattr(train_loader.dataset, "name", "other")
+    return image_grid(images[:12], captions, "Twelve training digits and their labels", dataset, columns=4)
+
+
+def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
+    """Draw one digit, uint8 [28, 28], as the table of its 784 numbers, each on its own shade."""
+    alt = "The numbers are high where the strokes are"
+    figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, TALL)
+    axes = figure.subplots()
+    axes.imshow(image.numpy(), cmap="gray_r", alpha=0.75, aspect="auto")
+    for row, column in np.ndindex(28, 28):
+        value = int(image[row, column])
+        color = "white" if value > 183 else "black"
+        axes.text(column, row, str(value), ha="center", va="center", fontsize=6.5, color=color)
+    axes.set(xlabel="column", ylabel="row")
+    return figure
+
+
+def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
+    """Draw how often each label (row) was predicted as each digit (column). Only mistakes are colored."""
+    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
+    wrong = counts - counts.diag().diag()
+    worst = divmod(int(wrong.argmax()), 10)
+    alt = f"{int(wrong.sum())} of {len(labels)} predictions are wrong"
+    if wrong.any():
+        alt += f"; the most common mistake is a {worst[0]} predicted as a {worst[1]} ({int(wrong.max())} times)"
+    figure = new_figure("Labels and predictions", alt, dataset, TALL)
+    axes = figure.subplots()
+    shades = wrong.double().where(wrong > 0, math.nan).numpy()
+    axes.imshow(shades, cmap="Oranges", vmin=0, vmax=1.5 * int(wrong.max()) or 1)
+    for row, column in np.ndindex(10, 10):
+        if counts[row, column]:
+            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=9)
+    axes.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
+    return figure

@@ -1,0 +1,106 @@
+"""Notebooks executed through papermill, the folders that runs write to, and the runs that the course recorded."""
+
+import base64
+import json
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..files import atomic_write, did_you_mean, to_write_error
+from ..training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, Epoch, History
+from .parameters import RunError
+
+
+def course_path(path: str) -> Path:
+    """Return a path inside the course: in the installed package, which has a copy, or in the checkout around it."""
+    package = Path(__file__).parents[1]
+    return package / path if (package / path).exists() else package.parents[1] / path
+
+
+def runs_folder() -> Path:
+    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or beside `notebooks`."""
+    here = Path.cwd()
+    return Path(os.environ.get("MNIST_S5_RUNS") or (here.parent if here.name == "notebooks" else here) / "runs")
+
+
+def new_run(run_dir: str = "") -> Path:
+    """Create the run's folder: the given one, or a new one in `runs_folder`, named after the time.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # microseconds, since many runs may start in one second
+    folder = Path(run_dir).expanduser() if run_dir else runs_folder() / stamp
+    try:
+        folder.mkdir(parents=True, exist_ok=bool(run_dir))
+    except OSError as error:
+        raise to_write_error(error, folder) from error
+    return folder
+
+
+def last_checkpoint(run_dir: str = "") -> Path:
+    """Return the newest weights under the given folder; or else those of the newest run; or else the pretrained ones.
+
+    Raises:
+        FileNotFoundError: If the given folder does not exist.
+    """
+    given = [Path(run_dir).expanduser()] if run_dir else []
+    if given and not given[0].is_dir():
+        raise FileNotFoundError(f"There is no run {run_dir}. Pass a run's folder, or leave run_dir empty.")
+    for place in [*given, runs_folder()]:
+        if found := list(place.rglob(MODEL_FILE)):
+            return max(found, key=lambda path: path.stat().st_mtime)
+    return PRETRAINED_WEIGHTS
+
+
+def recorded(name: str) -> tuple[History, dict[str, Any]]:
+    """Return the history (empty for a comparison) and everything else that benchmarks/results/NAME.json records."""
+    metrics = json.loads(course_path(f"benchmarks/results/{name}.json").read_text())
+    entries = (Epoch(**entry) for entry in metrics.get("history", ()))
+    return History(entries, metrics.get("dataset", "unknown")), metrics
+
+
+def find_notebooks(names: Iterable[str]) -> list[Path]:
+    """Return the notebooks with these names or paths; "all" stands for every notebook of the course."""
+    notebooks = sorted(course_path("notebooks").rglob("*.ipynb"))
+    ours = {path.stem: path for path in notebooks if "checkpoint" not in path.stem}
+    found: list[Path] = []
+    for name in names:
+        if name == "all":
+            found += [path for name, path in ours.items() if name[0].isdigit()]
+        elif name in ours or Path(name).is_file():
+            found.append(ours.get(name, Path(name)))
+        else:
+            raise RunError(f"There is no notebook {name}. {did_you_mean(name, ['all', *ours])}")
+    return found
+
+
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Path:
+    """Execute a notebook into a folder, and save each figure beside it, named after its cell.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        RunError: If a cell fails. The notebook up to that cell is kept.
+    """
+    from papermill import PapermillExecutionError, execute_notebook
+
+    target = folder / notebook.name
+    if target.resolve() == notebook.resolve():
+        raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        quiet = ["--log-level=ERROR"]  # the kernel warns about its transports, which is of no use to learners
+        done = execute_notebook(notebook, target, parameters, kernel_name="python3", extra_arguments=quiet)
+    except PapermillExecutionError as error:
+        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {target})") from None
+    except RuntimeError as error:  # the kernel died
+        raise RunError(f"{notebook.stem} stopped: {error}. Was the memory too small? (see {target})") from error
+    for cell in done.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                atomic_write(folder / f"{notebook.stem}-{cell.id}.png", base64.b64decode(output.data["image/png"]))
+    return target

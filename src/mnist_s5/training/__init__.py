@@ -1,0 +1,1 @@
+"""Recipes, the training and test loops, `fit`, the Muon optimizer, and what a run saves."""

@@ -1,0 +1,64 @@
+from functools import partial
+
+import pytest
+import torch
+
+import mnist_s5 as s5
+from mnist_s5.data import loaders
+from mnist_s5.data.loaders import DeviceLoader
+
+
+def test_seed_everything_decides_the_order() -> None:
+    _, loader = s5.get_trainloader(32, source="sample")
+
+    def first(seed: int, epoch: int = 0) -> torch.Tensor:
+        torch.rand(3)  # whatever ran before
+        s5.seed_everything(seed, epoch)
+        return next(iter(loader))[1]
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+    assert not torch.equal(first(1), first(1, epoch=1))
+
+
+def test_a_device_loaders_batches(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:
+    loader = DeviceLoader(sample[1], 300)
+    batches = list(loader)
+    assert [tuple(images.shape) for images, _ in batches] == [(300, 1, 28, 28)] * 3 + [(100, 1, 28, 28)]
+    assert len(loader) == 4
+    assert torch.equal(torch.cat([labels for _, labels in batches]), sample[1].targets)
+    assert torch.equal(batches[0][0][5], sample[1][5][0])  # bit for bit what the transforms return
+    assert torch.equal(loader.images[:, 0], sample[1].data)  # a batch is not a view that would spoil them
+
+
+def test_a_device_loader_repeats_for_a_seed(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:
+    loader = DeviceLoader(sample[0], 1000, partial(s5.sample_affine, degrees=15), shuffle=True)
+
+    def two_epochs(seed: int) -> list[torch.Tensor]:
+        s5.seed_everything(seed)
+        return [part for _ in range(2) for batch in loader for part in batch]
+
+    first = two_epochs(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, two_epochs(1), strict=True))
+    assert not torch.equal(first[1], two_epochs(2)[1])
+    assert not torch.equal(first[1], first[9])  # another order in the second epoch
+    assert torch.equal(torch.cat(first[1:8:2]).sort().values, sample[0].targets.sort().values)  # each digit once
+
+
+def test_published_calls_return_dataset_and_loader() -> None:
+    train_set, train_loader = s5.get_trainloader(source="sample")
+    test_set, test_loader = s5.get_testloader(source="sample")
+    assert (train_loader.dataset, test_loader.dataset) == (train_set, test_set)
+    assert (train_loader.batch_size, len(test_loader)) == (512, 2)
+    assert torch.equal(torch.cat([labels for _, labels in test_loader]), test_set.targets)
+
+
+@pytest.mark.parametrize(
+    ("platform", "device", "workers"),
+    [("linux", "cpu", True), ("linux", "mps", False), ("win32", "cuda", False), ("darwin", "cpu", False)],
+)
+def test_workers_and_pinning(monkeypatch: pytest.MonkeyPatch, platform: str, device: str, workers: bool) -> None:
+    monkeypatch.setattr(loaders.sys, "platform", platform)
+    _, loader = s5.get_testloader(source="sample", device=device)
+    assert bool(loader.num_workers) == workers
+    assert loader.pin_memory == (device == "cuda")

@@ -1,0 +1,196 @@
+import base64
+import itertools
+from html import unescape
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from colorspacious import cspace_convert, deltaE
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+import mnist_s5 as s5
+from mnist_s5.figures.base import BLUE, GRAY, ORANGE
+from mnist_s5.training.checkpoint import Epoch, History
+
+HISTORY = History(
+    [Epoch(1, 0.01, 0.9, 70.0, 0.4, 88.0, 5.0), Epoch(2, 0.01, 0.3, 91.0, 0.2, 94.0, 5.0)], dataset="sample"
+)
+
+ROW = {"name": "a", "changes": {}, "seconds": [4.0, 5.0], "val_accuracy": [98.0, 99.0]}
+
+
+def figures(sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net) -> dict[str, Figure]:
+    train, _ = sample
+    return {
+        "data_visualization": s5.data_visualization(s5.get_trainloader(16, source="sample")[1]),
+        "image_grid": s5.image_grid(train.data[:3], ["a", "b", "c"], "Three", "sample", columns=2),
+        "digit_as_numbers": s5.digit_as_numbers(train.data[0], 0, "sample"),
+        "bar_chart": s5.bar_chart(["x", "y"], [1, 2], "Two", "count", "sample"),
+        "line_plot": s5.line_plot({"line": ([1, 2], [3, 4])}, "A line", "x", "y", "sample"),
+        "ablation_plot": s5.ablation_plot([ROW, ROW | {"name": "b", "seconds": [2.0, 3.0]}], "Two rows", "sample"),
+        "train_test_plot": s5.train_test_plot(HISTORY),
+        "confusion_matrix": s5.confusion_matrix(torch.tensor([1, 2, 2]), torch.tensor([1, 2, 7]), "sample"),
+        "architecture": s5.architecture(net),
+        "panels": s5.panels(
+            {"a": {"wrong": ([1, 2], [3, 4]), "healthy": ([1, 2], [1, 0])}}, "One", "x", ["y"], "sample"
+        ),
+        "strip_plot": s5.strip_plot({"a": [1.0, 2.0], "b": [3.0, 4.0]}, "Two groups", "x", "sample"),
+        "reliability_diagram": s5.reliability_diagram(
+            torch.tensor([0.9, 0.95]), torch.tensor([True, False]), "Two", "sample"
+        ),
+    }
+
+
+def displayed(picture: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **about: shown.append(data | {"about": about}))
+    picture._ipython_display_()
+    return shown
+
+
+def test_every_figure_has_an_alt_text_and_names_the_sample(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, picture in figures(sample, net).items():
+        image, words = displayed(picture, monkeypatch)
+        png = base64.b64decode(image["image/png"])
+        assert png[1:4] == b"PNG", name
+        assert len(png) < 100_000, name
+        assert picture.get_facecolor() == (1, 1, 1, 1), name
+        assert len(picture.alt) > 30, name
+        assert image["about"]["metadata"]["image/png"]["alt"] == image["text/plain"] == picture.alt, name
+        assert unescape(words["text/html"]).endswith(f"{picture.alt}</details>"), name
+        assert ("embedded sample" in picture.get_suptitle()) == (name != "architecture"), name
+
+
+VISIONS = [
+    {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100} for kind in ("protanomaly", "deuteranomaly", "tritanomaly")
+]
+
+
+@pytest.mark.parametrize("vision", [None, *VISIONS], ids=lambda vision: vision["cvd_type"] if vision else "typical")
+def test_the_palette_works_for_color_blind_readers(vision: dict[str, object] | None) -> None:
+    """Machado, Oliveira and Fernandes's simulation (2009); a difference of 15 in CAM02-UCS is plain to see."""
+    seen = [np.array(to_rgb(color)) for color in (BLUE, ORANGE, GRAY, "white", "black")]
+    if vision:
+        seen = [np.clip(cspace_convert(color, vision, "sRGB1"), 0, 1) for color in seen]
+    for one, other in itertools.combinations(seen, 2):
+        assert deltaE(one, other, input_space="sRGB1") > 15
+
+
+def luminance(color: object) -> float:
+    """As WCAG 2 defines it."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]  # type: ignore[arg-type]
+    return float(np.dot([0.2126, 0.7152, 0.0722], channels))
+
+
+def contrast(one: object, other: object) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast() -> None:
+    """WCAG 2.2: 3 for lines and areas, 4.5 for text."""
+    assert min(contrast(color, "white") for color in (BLUE, ORANGE, GRAY)) > 3
+    picture = s5.digit_as_numbers(torch.arange(784).remainder(256).to(torch.uint8).view(28, 28), 0, "mnist")
+    for text in picture.axes[0].texts:
+        shade = 1 - 0.75 * int(text.get_text()) / 255
+        assert contrast(text.get_color(), (shade, shade, shade)) > 4.5
+
+
+def test_figures_keep_to_the_palette(sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net) -> None:
+    palette = {to_rgb(color) for color in (BLUE, ORANGE, GRAY, "black", "white", "gold", "lightgray")}
+    drawn = figures(sample, net) | {"reference": s5.train_test_plot(HISTORY, s5.recorded("reference-mnist-1")[0])}
+    for name, picture in drawn.items():
+        for axes in picture.axes:
+            colors = {to_rgb(line.get_color()) for line in axes.lines}
+            colors |= {
+                to_rgb(color) for patch in axes.patches for color in (patch.get_facecolor(), patch.get_edgecolor())
+            }
+            assert colors <= palette, name
+
+
+def test_lines_differ_in_more_than_their_color() -> None:
+    lines = {name: ([1, 2], [3, 4]) for name in "abc"}
+    assert len({line.get_linestyle() for line in s5.line_plot(lines, "Three", "x", "y", None).axes[0].lines}) == 3
+    two = {"a": {"wrong": ([1, 2], [3, 4]), "healthy": ([1, 2], [1, 0])}}
+    assert len({line.get_linestyle() for line in s5.panels(two, "Two", "x", ["y"], None).axes[0].lines}) == 2
+
+
+def test_data_visualization_shows_twelve_labels_in_a_3_by_4_grid() -> None:
+    _, loader = s5.get_testloader(16, source="sample")
+    picture = s5.data_visualization(loader)
+    assert len(picture.axes) == 12
+    assert picture.axes[0].get_subplotspec().get_gridspec().get_geometry() == (3, 4)
+    assert [axes.get_title() for axes in picture.axes] == ["0"] * 12  # the sample's test digits come class by class
+
+
+def test_train_test_plot_draws_what_was_measured() -> None:
+    picture = s5.train_test_plot(HISTORY)
+    drawn = [list(axes.lines[0].get_ydata()) for axes in picture.axes]
+    assert drawn == [[0.9, 0.3], [0.4, 0.2], [70.0, 91.0], [88.0, 94.0]]
+    assert picture.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
+    assert "94.00%" in picture.alt
+
+
+def test_the_reference_is_drawn_behind() -> None:
+    reference, _ = s5.recorded("reference-mnist-1")
+    picture = s5.train_test_plot(HISTORY, reference)
+    assert list(picture.axes[3].lines[0].get_ydata()) == [entry.test_accuracy for entry in reference]
+    labels = [text.get_text() for text in picture.legends[0].get_texts()]
+    assert "published: 99.35%" in labels
+
+
+def test_confusion_matrix_names_the_worst_pair() -> None:
+    picture = s5.confusion_matrix(torch.tensor([4, 4, 4, 1]), torch.tensor([9, 9, 4, 1]), "mnist")
+    assert "a 4 predicted as a 9 (2 times)" in picture.alt
+    assert "embedded" not in picture.alt
+
+
+def test_an_image_grid_hides_the_places_that_stay_empty() -> None:
+    picture = s5.image_grid(torch.zeros(5, 28, 28), list("abcde"), "Five", "mnist", columns=3)
+    assert len(picture.axes) == 6
+    assert [axes.axison for axes in picture.axes] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_signed_image_grid_has_its_zero_in_the_middle(signed: bool) -> None:
+    picture = s5.image_grid([torch.tensor([[1.0, -3.0]])], ["x"], "One", None, columns=1, signed=signed)
+    assert (picture.axes[0].images[0].get_clim() == (-3, 3)) == signed
+
+
+def test_nothing_is_dropped_silently() -> None:
+    lines = {name: ([1, 2], [3, 4]) for name in "abcd"}
+    with pytest.raises(ValueError, match="room for 3 lines, got 4"):
+        s5.line_plot(lines, "Four", "x", "y", None)
+    three = {"a": dict(list(lines.items())[:3])}
+    with pytest.raises(ValueError, match="room for 2 lines, got 3"):
+        s5.panels(three, "Three", "x", ["y"], None)
+    for call in (
+        lambda: s5.image_grid(torch.zeros(3, 28, 28), ["a", "b"], "Three", None),
+        lambda: s5.bar_chart(["a", "b"], [1], "Two", "y", None),
+        lambda: s5.panels({"a": {}, "b": {}}, "Two", "x", ["y"], None),
+    ):
+        with pytest.raises(ValueError, match=r"zip\(\)|axis"):
+            call()
+
+
+@pytest.mark.parametrize("accuracy", [11.35, 97.0])
+def test_a_run_stays_in_the_figure(accuracy: float) -> None:
+    """A collapsed run, too, beside a reference near 99%."""
+    collapsed = History([Epoch(1, 0.01, 2.3, 11.2, 2.3, accuracy, 5.0)], "mnist")
+    axes = s5.train_test_plot(collapsed, s5.recorded("reference-mnist-1")[0]).axes[3]
+    assert axes.get_ylim()[0] < accuracy < axes.get_ylim()[1]
+
+
+def test_a_figure_names_its_digits() -> None:
+    titles = [s5.bar_chart(["a"], [1], "One", "y", name).get_suptitle() for name in (None, "mnist", "sample", "my own")]
+    assert titles == ["One", "One", "One · embedded sample, not full MNIST", "One · my own digits, not full MNIST"]
+
+
+def test_data_visualization_names_the_digits_of_its_loader() -> None:
+    images = torch.utils.data.TensorDataset(torch.zeros(12, 1, 28, 28), torch.zeros(12, dtype=torch.long))
+    loader = torch.utils.data.DataLoader(images, 12)
+    assert "other digits, not full MNIST" in s5.data_visualization(loader).get_suptitle()

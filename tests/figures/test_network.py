@@ -1,0 +1,83 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mnist_s5 as s5
+
+
+def test_torchinfo_counts_every_parameter(net: s5.Net) -> None:
+    statistics = s5.model_summary(net)
+    assert statistics.total_params == 593_200
+    assert "593,200" in str(statistics)
+
+
+def test_the_table_is_the_references(net: s5.Net) -> None:
+    table = s5.layer_table(net)
+    sizes = [(step.output[-1], step.receptive_field) for step in table if len(step.output) == 3]
+    assert sizes == [(26, 3), (24, 5), (12, 6), (10, 10), (8, 14), (4, 16)]
+    assert [step.output for step in table[6:]] == [(4096,), (50,), (10,)]
+    assert sum(step.parameters for step in table) == 593_200
+
+
+def test_multiply_adds_are_torchinfos_without_the_biases(net: s5.Net) -> None:
+    table = {step.layer: step for step in s5.layer_table(net)}
+    outputs = {
+        "conv1": 26 * 26 * 32,
+        "conv2": 24 * 24 * 64,
+        "conv3": 100 * 128,
+        "conv4": 64 * 256,
+        "fc1": 50,
+        "fc2": 10,
+    }
+    counted = sum(step.multiply_adds for step in table.values())
+    assert counted + sum(outputs.values()) == s5.model_summary(net).total_mult_adds
+
+
+class Other(nn.Module):
+    """Strides, dilation, modules for everything, batch normalization, a branch, and a global average."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+        self.branch = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=2)
+        self.pool, self.mean = nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)
+        self.drop, self.fc = nn.Dropout(), nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = self.pool(x + self.branch(x).relu())
+        return F.log_softmax(self.fc(self.drop(self.mean(x).flatten(1))), dim=1)
+
+
+def test_the_table_is_right_for_other_networks() -> None:
+    """By hand: a stride of 2 doubles what each later pixel adds; dilation 2 makes a 3×3 filter 5 pixels wide."""
+    torch.manual_seed(0)
+    model = Other().train()
+    expected = [
+        ("stem.0", (8, 13, 13), 80, 9 * 8 * 169, 3),
+        ("stem.2", (8, 11, 11), 584, 9 * 8 * 8 * 121, 7),
+        ("stem.3", (8, 11, 11), 16, 0, 7),
+        ("branch", (8, 11, 11), 296, 9 * 4 * 8 * 121, 15),
+        ("pool", (8, 5, 5), 0, 0, 17),
+        ("mean", (8, 1, 1), 0, 0, 27),  # the last row and column are beyond the stride's reach
+        ("flatten", (8,), 0, 0, 27),
+        ("fc", (10,), 90, 80, 27),
+    ]
+    found = [tuple(step) for step in s5.layer_table(model)]
+    assert found[:5] == expected[:5]
+    assert [step[:4] for step in found] == [step[:4] for step in expected]
+    assert model.training  # as it was
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_receptive_fields_do_not_depend_on_the_weights(seed: int) -> None:
+    torch.manual_seed(seed)
+    model = s5.make_model(s5.get_recipe("fast" if seed % 2 else "reference"))
+    assert [step.receptive_field for step in s5.layer_table(model)] == [3, 5, 6, 10, 14, 16, 16, 28, 28]
+
+
+def test_the_drawing_tells_every_layer(net: s5.Net) -> None:
+    picture = s5.architecture(net)
+    for part in ("593,200", "conv4 returns 256×8×8", "fc2 returns 10"):
+        assert part in picture.alt

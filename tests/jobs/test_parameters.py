@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mnist_s5.jobs.parameters import RunError, check_parameters, parse_parameters
+
+
+def test_values_get_their_types(notebook: Path) -> None:
+    pairs = [("name", "1"), ("count", "3"), ("rate", "1e-3"), ("epochs", "None"), ("fast", "false")]
+    expected = {"name": "1", "count": 3, "rate": 0.001, "epochs": None, "fast": False}
+    assert parse_parameters([notebook], pairs) == [expected]
+    assert parse_parameters([notebook], [("epochs", "2")]) == [{"epochs": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("epoch", "1", "Did you mean epochs"),
+        ("import os", "1", "Choose from name, count, rate"),
+        ("count", "1.5", "an integer"),
+        ("count", "False", "an integer"),
+        ("rate", "fast", "finite number"),
+        ("rate", "inf", "finite number"),
+        ("epochs", "nan", "finite number"),
+        ("fast", "1", "True or False"),
+        ("run_dir", "x", "--out"),
+    ],
+)
+def test_wrong_names_and_types_are_rejected(notebook: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        parse_parameters([notebook], [(name, value)])
+
+
+def test_a_file_that_is_not_a_notebook_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "x.ipynb").write_text("{}")
+    with pytest.raises(RunError, match="is not a Python notebook"):
+        parse_parameters([tmp_path / "x.ipynb"], [])
+
+
+def test_types_that_are_not_declared_are_those_of_the_defaults(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("seed = 1\nnames = ['a']", metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "plain.ipynb")
+    pairs = [("seed", "2"), ("names", "['b', 'c']")]
+    assert parse_parameters([tmp_path / "plain.ipynb"], pairs) == [{"seed": 2, "names": ["b", "c"]}]
+    with pytest.raises(RunError, match=r"seed='x' is invalid\. It must be an integer"):
+        parse_parameters([tmp_path / "plain.ipynb"], [("seed", "x")])
+
+
+def test_outside_a_notebook_there_is_nothing_to_check() -> None:
+    check_parameters()

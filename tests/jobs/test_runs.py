@@ -1,0 +1,90 @@
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import mnist_s5 as s5
+from mnist_s5.jobs import runs
+from mnist_s5.jobs.parameters import RunError
+from mnist_s5.training.checkpoint import MODEL_FILE, save_checkpoint
+
+
+def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="small stopped: AssertionError: slow"):
+        runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
+    assert (tmp_path / "out" / "small.ipynb").exists()
+
+
+def test_a_run_does_not_overwrite_its_notebook(notebook: Path) -> None:
+    with pytest.raises(RunError, match="would overwrite its own notebook"):
+        runs.run_notebook(notebook, notebook.parent, {})
+
+
+def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert s5.new_run(str(tmp_path / "mine")).is_dir()
+    monkeypatch.delenv("MNIST_S5_RUNS")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert s5.new_run().parent == tmp_path / "runs"
+
+
+def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: s5.Net
+) -> None:
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
+    assert s5.last_checkpoint() == s5.PRETRAINED_WEIGHTS
+    for age, name in enumerate(("new", "old")):
+        path = tmp_path / "runs" / name / MODEL_FILE
+        save_checkpoint(net, path)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert s5.last_checkpoint().parent.name == "new"
+    assert s5.last_checkpoint(str(tmp_path / "runs" / "old")).parent.name == "old"
+    assert s5.last_checkpoint(str(tmp_path)).parent.name == "new"
+    with pytest.raises(FileNotFoundError, match="There is no run"):
+        s5.last_checkpoint(str(tmp_path / "typo"))
+
+
+def test_the_recorded_reference_is_an_honest_reproduction() -> None:
+    history, metrics = s5.recorded("reference-mnist-1")
+    assert len(history) == metrics["epochs"] == 20
+    assert (metrics["dataset"], metrics["recipe"], metrics["train_images"]) == ("mnist", "reference", 60_000)
+    assert abs(history[-1].test_accuracy - 99.27) <= 0.15
+    assert [entry.learning_rate for entry in history] == pytest.approx([0.01] * 15 + [0.001] * 5)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "sample"])
+def test_recorded_runs_lie_in_the_range_that_the_notebook_states(dataset: str) -> None:
+    notebook = nbformat.read(runs.course_path("notebooks/02_training.ipynb"), as_version=4)
+    prose = next(cell.source for cell in notebook.cells if cell.id == "expect")
+    stated = {
+        "mnist": r"full MNIST ends between ([\d.]+) and ([\d.]+) %",
+        "sample": r"sample, .* it is ([\d.]+) to ([\d.]+) %",
+    }
+    match = re.search(stated[dataset], prose)
+    assert match
+    for seed in range(1, 6):
+        assert float(match[1]) <= s5.recorded(f"fast-{dataset}-{seed}")[0][-1].test_accuracy <= float(match[2])
+
+
+def test_unknown_notebooks_name_the_known() -> None:
+    with pytest.raises(RunError, match="02_training"):
+        runs.find_notebooks(["2_training"])
+    assert [path.stem for path in runs.find_notebooks(["all"])][:2] == ["01_data_visualization", "02_training"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_runs_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "not mounted")
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(OSError, match="A file with the folder's name is in the way"):
+        s5.new_run()
+
+
+def test_runs_that_start_in_one_second_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path))
+    assert len({s5.new_run() for _ in range(20)}) == 20

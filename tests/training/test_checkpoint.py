@@ -1,0 +1,86 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mnist_s5 as s5
+from mnist_s5.training.checkpoint import CheckpointError, fingerprint, read_metrics, save_checkpoint
+
+
+def test_returns_the_same_network_and_facts(net: s5.Net, tmp_path: Path) -> None:
+    save_checkpoint(net, tmp_path / "a" / "model.safetensors", recipe="fast", test_accuracy=12.5)
+    again, about = s5.load_checkpoint(tmp_path / "a" / "model.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    assert about == {"recipe": "fast", "test_accuracy": 12.5}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("place", [3, 200, -5000])
+def test_a_flipped_byte_is_refused(net: s5.Net, tmp_path: Path, place: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(net, path)
+    blob = bytearray(path.read_bytes())
+    blob[place] ^= 0x10
+    path.write_bytes(blob)
+    with pytest.raises(CheckpointError, match=r"corrupted|another network"):
+        s5.load_checkpoint(path)
+
+
+@pytest.mark.parametrize("size", [0, 7, 1000, 2_000_000])
+def test_a_truncated_file_is_refused(net: s5.Net, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(net, path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="corrupted"):
+        s5.load_checkpoint(path)
+
+
+def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.zeros(8, 1, 3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="another network"):
+        s5.load_checkpoint(tmp_path / "other.safetensors")
+
+
+def test_weights_that_are_not_finite_are_refused(net: s5.Net, tmp_path: Path) -> None:
+    net.fc2.bias.data[3] = torch.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        save_checkpoint(net, tmp_path / "nan.safetensors")
+    weights = net.state_dict()
+    save_file(weights, tmp_path / "nan.safetensors", {"sha256": fingerprint(weights)})
+    with pytest.raises(CheckpointError, match="not finite"):
+        s5.load_checkpoint(tmp_path / "nan.safetensors")
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="Train first"):
+        s5.load_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_the_pretrained_weights_are_the_recorded_best() -> None:
+    _, about = s5.load_checkpoint()
+    history, metrics = s5.recorded("best-mnist-1")
+    assert about["recipe"] == metrics["recipe"] == "best"
+    assert about["seed"] == metrics["seed"] == 1
+    assert about["test_accuracy"] == history[-1].test_accuracy
+
+
+@pytest.mark.skipif(not os.environ.get("MNIST_S5_DATA"), reason="MNIST_S5_DATA names no folder with full MNIST")
+def test_the_pretrained_weights_score_what_they_say() -> None:
+    model, about = s5.load_checkpoint()
+    score = s5.test(model, "cpu", s5.get_testloader(source="mnist")[1])
+    assert score.accuracy == pytest.approx(about["test_accuracy"], abs=0.011)  # one digit may tip on another machine
+
+
+def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:
+    s5.write_metrics(tmp_path, accuracy=1)
+    s5.write_metrics(tmp_path, loss=2)
+    metrics = read_metrics(tmp_path)
+    assert (metrics["accuracy"], metrics["loss"], metrics["threads"]) == (1, 2, torch.get_num_threads())
+    assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
+    (tmp_path / "metrics.json").write_text("{")
+    for call in (lambda: s5.write_metrics(tmp_path, accuracy=1), lambda: read_metrics(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"is corrupted\. Move it away"):
+            call()
+    assert (tmp_path / "metrics.json").read_text() == "{"

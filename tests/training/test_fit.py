@@ -1,0 +1,349 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import Subset
+
+import mnist_s5 as s5
+from mnist_s5.data.loaders import DeviceLoader
+from mnist_s5.training import fit as fitting
+from mnist_s5.training.checkpoint import CheckpointError, History
+
+Sets = tuple[s5.DigitDataset, s5.DigitDataset]
+
+
+def rates(recipe: s5.Recipe, per_epoch: int) -> list[float]:
+    network = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    optimizer = s5.make_optimizer(recipe, network.parameters())
+    scheduler = s5.make_scheduler(recipe, optimizer, per_epoch)
+    found = []
+    for _ in range(recipe.steps(per_epoch)):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_the_reference_schedule_is_a_step_every_15_epochs() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.01)
+    classic, expected = StepLR(optimizer, step_size=15, gamma=0.1), []
+    for _ in range(20):
+        expected += classic.get_last_lr() * 7
+        optimizer.step()
+        classic.step()
+    assert rates(s5.get_recipe("reference"), 7) == pytest.approx(expected)
+
+
+def test_one_cycle_warms_up_for_a_fifth_and_ends_near_zero() -> None:
+    recipe = s5.get_recipe("fast", epochs=1)
+    found = rates(recipe, 100)
+    assert len(found) == 100
+    assert max(found) == pytest.approx(recipe.learning_rate)
+    assert found.index(max(found)) == 19
+    assert found[-1] < 1e-4
+
+
+@pytest.mark.parametrize("total", range(1, 13))
+def test_the_shortest_runs_have_a_schedule_too(total: int) -> None:
+    recipe = s5.get_recipe("fast", epochs=total)
+    found = rates(recipe, 1)
+    assert len(found) == total
+    assert max(found) == pytest.approx(recipe.learning_rate, rel=0.1)  # the peak may fall between two steps
+
+
+def test_initial_weights_are_the_recipes() -> None:
+    torch.manual_seed(0)
+    plain = s5.Net().state_dict()
+    torch.manual_seed(0)
+    ours = s5.make_model(s5.get_recipe("reference")).state_dict()
+    assert all(torch.equal(ours[name], weight) for name, weight in plain.items())
+    for name, weight in s5.make_model(s5.get_recipe("fast")).named_parameters():
+        if name.endswith("bias"):
+            assert not weight.any()
+        else:
+            fan_in = weight[0].numel()
+            assert weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15), name
+
+
+def test_muon_gets_the_hidden_weights_and_sgd_the_rest() -> None:
+    model, recipe = s5.Net(), s5.get_recipe("fast")
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    others, hidden = s5.make_optimizer(recipe, model.parameters()).param_groups
+    assert {names[p] for p in hidden["params"]} == {
+        f"{layer}.weight" for layer in ("conv1", "conv2", "conv3", "conv4", "fc1")
+    }
+    assert len(others["params"]) + len(hidden["params"]) == len(names)
+    assert (others["use_muon"], others["lr"], others["weight_decay"]) == (False, recipe.learning_rate, 0)
+    assert (hidden["lr"], hidden["weight_decay"]) == (recipe.learning_rate, recipe.weight_decay)
+    assert type(s5.make_optimizer(s5.get_recipe("reference"), model.parameters())) is torch.optim.SGD
+    with pytest.raises(ValueError, match="Set muon=False"):
+        s5.make_optimizer(recipe, nn.Linear(3, 3).parameters())
+
+
+def test_every_rate_follows_the_schedule() -> None:
+    recipe = s5.get_recipe("fast")
+    optimizer = s5.make_optimizer(recipe, s5.Net().parameters())
+    highest = [group["lr"] for group in optimizer.param_groups]
+    scheduler = s5.make_scheduler(recipe, optimizer, 100)
+    for _ in range(50):
+        optimizer.step()
+        scheduler.step()
+    fractions = [now / top for now, top in zip(scheduler.get_last_lr(), highest, strict=True)]
+    assert fractions == pytest.approx([fractions[0]] * 2)
+    assert 0.5 < fractions[0] < 0.7
+
+
+def test_loaders_are_the_recipes(sample: Sets) -> None:
+    classic, classic_test = s5.make_loaders(s5.get_recipe("reference", crop_prob=0.3, flip_prob=0.5), *sample)
+    steps = classic.dataset.transform.transforms
+    assert classic.batch_size == 512
+    assert (type(steps[0]).__name__, steps[1].p) == ("RandomHorizontalFlip", 0.3)
+    batched, batched_test = s5.make_loaders(s5.get_recipe("fast", "sample"), *sample)
+    assert isinstance(batched, DeviceLoader)
+    assert batched.batch_size == 64
+    assert not torch.equal(next(iter(batched))[0], next(iter(batched))[0])
+    for (images, labels), (theirs, same) in zip(classic_test, batched_test, strict=True):
+        assert torch.equal(images, theirs)  # bit for bit: one test for all recipes
+        assert torch.equal(labels, same)
+
+
+@pytest.fixture(scope="module")
+def few(sample: Sets) -> Sets:
+    """640 training digits and 100 test digits of the sample."""
+    train_set, test_set = sample
+    return (
+        s5.DigitDataset(train_set.data[::6][:640], train_set.targets[::6][:640], "sample"),
+        s5.DigitDataset(test_set.data[::10], test_set.targets[::10], "sample"),
+    )
+
+
+def run(sets: Sets, seed: int = 1, **how: Any) -> tuple[nn.Module, History]:
+    settings = {name: how.pop(name) for name in ("folder", "resume", "network") if name in how}
+    recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 64} | how)
+    return s5.fit(recipe, *sets, seed=seed, device="cpu", progress=False, **settings)
+
+
+def same(one: tuple[nn.Module, History], other: tuple[nn.Module, History]) -> bool:
+    """Whether weights and history agree bit for bit, apart from the seconds."""
+    weights = zip(one[0].parameters(), other[0].parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in weights) and [e[:-1] for e in one[1]] == [e[:-1] for e in other[1]]
+
+
+@pytest.fixture(scope="module")
+def whole(few: Sets) -> tuple[nn.Module, History]:
+    return run(few)
+
+
+def test_fit_repeats_bit_for_bit(few: Sets, whole: tuple[nn.Module, History], capsys: pytest.CaptureFixture) -> None:
+    torch.rand(3)  # whatever ran before
+    assert same(run(few), whole)
+    assert len(capsys.readouterr().out.splitlines()) == 2  # a line per epoch, and no trace of a bar
+    assert not same(run(few, seed=2), whole)
+    assert [entry.epoch for entry in whole[1]] == pytest.approx([1, 1.2])
+    assert whole[1].dataset == "sample"
+    assert whole[1][-1].train_loss < whole[1][0].train_loss
+
+
+def test_every_seed_and_epoch_has_its_own_random_numbers() -> None:
+    """seed + epoch would repeat along the diagonals, seed + 2**32 * epoch in every epoch."""
+    first = {}
+    for seed in range(10):
+        for epoch in range(10):
+            s5.seed_everything(seed, epoch)
+            first[seed, epoch] = torch.rand(4)
+    assert len({numbers.numpy().tobytes() for numbers in first.values()}) == 100
+    torch.manual_seed(3)
+    assert torch.equal(torch.rand(4), first[3, 0])  # the first epoch uses the seed itself
+
+
+def test_epochs_differ_and_seeds_share_none(few: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of the digits in each epoch of three seeds, as `train` receives it."""
+    orders = []
+
+    def note(model: nn.Module, device: Any, loader: Any, *args: Any, **how: Any) -> Any:
+        orders.append(torch.cat([labels for _, labels in loader]))
+        return 0.0, 0.0
+
+    monkeypatch.setattr(fitting, "train", note)
+    for seed in (1, 2, 3):
+        run(few, seed, epochs=3)
+    assert len({order.numpy().tobytes() for order in orders}) == 9
+
+
+@pytest.mark.parametrize("recipe", ["fast", "reference"])
+def test_what_is_recorded_is_what_ran(few: Sets, recipe: str, tmp_path: Path) -> None:
+    model, history = run(few, 3, recipe=recipe, epochs=0.3, learning_rate=0.015, folder=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    about = s5.load_checkpoint(tmp_path / "model.safetensors")[1]
+    for name, value in vars(s5.get_recipe(recipe, "sample", epochs=0.3, batch_size=64, learning_rate=0.015)).items():
+        assert metrics["recipe" if name == "name" else name] == value
+        assert about["recipe" if name == "name" else name] == value
+    facts = ("dataset", "seed", "device", "train_images", "test_images")
+    assert [metrics[fact] for fact in facts] == ["sample", 3, "cpu", 640, 100]
+    assert metrics["dtype"] == str(s5.get_recipe(recipe).dtype("cpu"))[6:]
+    assert metrics["network"].startswith("Net( (conv1): Conv2d(1, 32")
+    assert metrics["history"] == [entry._asdict() for entry in history]
+    assert (metrics["test_accuracy"], metrics["test_loss"]) == (history[-1].test_accuracy, history[-1].test_loss)
+    weights = zip(s5.load_checkpoint(tmp_path / "model.safetensors")[0].parameters(), model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_layout_is_the_recipes(channels_last: bool) -> None:
+    model = s5.make_model(s5.get_recipe("fast", channels_last=channels_last))
+    assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+class Cut(Exception):
+    """The power goes off."""
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes the next `fit` stop after so many steps, in the middle of an epoch or not."""
+
+    def after(steps: int) -> None:
+        left = [steps]
+
+        def train(*args: Any, steps: int, **how: Any) -> Any:
+            if left[0] < steps:
+                if left[0]:
+                    s5.train(*args, steps=left[0], **how)
+                monkeypatch.setattr(fitting, "train", s5.train)
+                raise Cut
+            left[0] -= steps
+            return s5.train(*args, steps=steps, **how)
+
+        monkeypatch.setattr(fitting, "train", train)
+
+    return after
+
+
+@pytest.mark.parametrize("recipe", ["fast", "reference"])
+def test_an_intact_resume_file_is_used(few: Sets, cut: Any, recipe: str, tmp_path: Path, capsys: Any) -> None:
+    complete = run(few, recipe=recipe, epochs=2.5)
+    cut(22)
+    with pytest.raises(Cut):
+        run(few, recipe=recipe, epochs=2.5, folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-000001.pt", "epoch-000002.pt"]
+    seconds = [entry[-1] for entry in torch.load(tmp_path / "epoch-000002.pt")["history"]]
+    capsys.readouterr()
+    model, history = run(few, recipe=recipe, epochs=2.5, folder=tmp_path)
+    said = capsys.readouterr()
+    assert same((model, history), complete)
+    assert said.out.splitlines()[0] == "resumed after epoch 2, from epoch-000002.pt"
+    assert len(said.out.splitlines()) == 2  # only the third epoch was trained
+    assert said.err == ""
+    assert [entry.seconds for entry in history[:2]] == seconds
+    assert sorted(path.name for path in tmp_path.glob("epoch*")) == ["epoch-000002.pt", "epoch-000003.pt"]
+
+
+def test_a_finished_run_is_returned_as_it_is(few: Sets, tmp_path: Path) -> None:
+    first = run(few, folder=tmp_path)
+    before = (tmp_path / "metrics.json").read_text()
+    (tmp_path / "model.safetensors").unlink()
+    again = run(few, folder=tmp_path)
+    assert same(again, first)
+    assert [entry.seconds for entry in again[1]] == [entry.seconds for entry in first[1]]
+    assert not again[0].training
+    after = (tmp_path / "metrics.json").read_text()
+    assert json.loads(after) | {"peak_memory_mb": 0} == json.loads(before) | {"peak_memory_mb": 0}
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_starting_over_keeps_the_weights_until_there_are_new_ones(few: Sets, cut: Any, tmp_path: Path) -> None:
+    first = run(few, folder=tmp_path)
+    blob = (tmp_path / "model.safetensors").read_bytes()
+    cut(5)
+    with pytest.raises(Cut):
+        run(few, learning_rate=0.01, folder=tmp_path, resume=False)
+    assert (tmp_path / "model.safetensors").read_bytes() == blob
+    second = run(few, learning_rate=0.01, folder=tmp_path)
+    assert not same(first, second)
+    assert same(second, run(few, learning_rate=0.01))
+    assert (tmp_path / "model.safetensors").read_bytes() != blob
+
+
+def test_the_environment_that_trained_is_recorded(few: Sets, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(few, folder=tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        run(few, folder=tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    assert "NOTICE: this run was trained in" in capsys.readouterr().err
+    assert json.loads((tmp_path / "metrics.json").read_text())["threads"] == threads
+
+
+def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
+    """Another recipe, seed, network, and digits: other rows of the same number, too."""
+    train_set, test_set = few
+    run(few, folder=tmp_path)
+    other = s5.DigitDataset(train_set.data.flip(0), train_set.targets.flip(0), "sample")
+    for sets, how, why in (
+        (few, {"learning_rate": 0.01}, "learning_rate is 0.02 there and 0.01 here"),
+        (few, {"seed": 2}, "seed is 1 there and 2 here"),
+        (few, {"network": Small}, "network is Net.* there and Small"),
+        ((other, test_set), {}, "checksum"),
+        ((train_set, other), {}, "test_images is 100 there and 640 here, checksum"),
+    ):
+        with pytest.raises(CheckpointError, match=why) as error:
+            run(sets, folder=tmp_path, **how)
+        assert str(error.value).endswith("Use another folder or resume=False.")
+
+
+def test_a_subset_is_rejected(few: Sets) -> None:
+    with pytest.raises(TypeError, match="Expected a DigitDataset, got Subset"):
+        run((Subset(few[0], range(20)), few[1]))  # type: ignore[arg-type]
+
+
+class Small(nn.Module):
+    """A network of a learner's own, with dropout and batch normalization."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 8, 5, stride=2), nn.BatchNorm2d(8), nn.Linear(8 * 12 * 12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(self.norm(self.conv(x)).relu().flatten(1), 0.2, self.training)
+        return F.log_softmax(self.fc(x), dim=1)
+
+
+def test_another_network_is_trained_and_resumed_too(few: Sets, cut: Any, tmp_path: Path) -> None:
+    complete = run(few, network=Small, epochs=2.5)
+    assert isinstance(complete[0], Small)
+    cut(15)
+    with pytest.raises(Cut):
+        run(few, network=Small, epochs=2.5, folder=tmp_path)
+    assert same(run(few, network=Small, epochs=2.5, folder=tmp_path), complete)
+
+
+@pytest.mark.parametrize("smoothing", [0.05, 0.3])
+def test_label_smoothing_is_torchs(smoothing: float) -> None:
+    logits = torch.randn(12, 10, dtype=torch.float64, requires_grad=True)
+    labels = torch.arange(12) % 10
+    ours = fitting.smoothed_nll_loss(logits.log_softmax(1), labels, smoothing)
+    theirs = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
+
+
+def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> None:
+    """One step on all images: the reported training loss is the plain one of the initial weights."""
+    recipe = s5.get_recipe("fast", "sample", epochs=1, batch_size=640, label_smoothing=0.3, degrees=0.0,
+                           scale_jitter=0.0, translate_px=0.0, use_bf16=False)  # fmt: skip
+    _, (entry,) = s5.fit(recipe, *few, device="cpu", progress=False)
+    s5.seed_everything(1)
+    plain = s5.test(s5.make_model(recipe), "cpu", DeviceLoader(few[0], 640))
+    assert entry.train_loss == pytest.approx(plain.loss, rel=1e-4)
+
+
+def test_a_run_that_diverges_names_recipe_epoch_and_step(few: Sets) -> None:
+    with pytest.raises(FloatingPointError, match=r"^Recipe reference, epoch \d. Step \d+: the loss is not finite"):
+        run(few, recipe="reference", learning_rate=1e4)
