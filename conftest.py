@@ -1,4 +1,7 @@
-"""Runs that tests start go to a folder of their own; of the notebooks, all but the core ones count as slow."""
+"""Runs that tests start go to a separate folder. Notebooks count as slow if they train for more than a few seconds.
+
+02_training is also executed by test_notebooks.py, with other parameters.
+"""
 
 import os
 import tempfile
@@ -6,7 +9,7 @@ import tempfile
 import pytest
 
 os.environ.setdefault("MNIST_S5_RUNS", tempfile.mkdtemp(prefix="mnist_s5-runs-"))
-QUICK = ("01_data_visualization.ipynb", "02_training.ipynb", "03_summary.ipynb", "template.ipynb")
+QUICK = ("01_data_visualization.ipynb", "03_summary.ipynb", "template.ipynb")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

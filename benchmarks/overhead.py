@@ -64,7 +64,7 @@ def main(rounds: int) -> None:
     ends, inside, fractions = [], [0.0], []
     for name in ("describe_run", "load_resume_file", "save_resume_file", "_save_run"):
         timed(fit, name, inside)
-    for name in ("check_batch", "check_output", "check_log_probs", "check_loss", "_score"):
+    for name in ("check_batch", "check_output", "check_loss", "_score"):
         timed(loops, name, inside)
     for number in tqdm(range(2 * rounds)):
         kind = ("bare", "fit")[(number + number // 2) % 2]  # which one is first alternates, too

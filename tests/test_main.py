@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,10 +47,9 @@ def test_data_tells_what_to_do(
     assert "use source='sample'" in capsys.readouterr().err
 
 
-def test_doctor_says_ok_line_by_line() -> None:
-    done = subprocess.run([sys.executable, "-m", "mnist_s5", "doctor"], capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_doctor_says_ok_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("OK ") for line in lines)
     for part in ("Python 3.", "torch 2.", "threads", "data folder", "notebooks", "disk"):
         assert any(part in line for line in lines), part

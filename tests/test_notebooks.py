@@ -8,6 +8,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
+from papermill.cli import papermill
 
 from mnist_s5.__main__ import main
 
@@ -68,16 +70,14 @@ def test_five_cells_are_checked_by_nbval(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_parameters_are_explained(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", "--help-notebook", str(path)], capture_output=True, text=True, check=True
-    )
+    said = CliRunner().invoke(papermill, ["--help-notebook", str(path)], catch_exceptions=False).output
     parameters = next(cell for cell in load(path).cells if cell.id == "parameters")
     declared = re.findall(r"^(\w+): ([\w\[\]]+) = .*  # (.+)$", parameters.source, re.MULTILINE)
     assert {"source", "run_dir"} <= {name for name, _, _ in declared}
     assert len(declared) == len(re.findall(r"^\w+:", parameters.source, re.MULTILINE))
     for name, kind, comment in declared:
-        assert f"{name}: {kind} (default" in done.stdout
-        assert comment in done.stdout
+        assert f"{name}: {kind} (default" in said
+        assert comment in said
 
 
 def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

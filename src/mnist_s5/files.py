@@ -7,15 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _FIXES = {
-    errno.ENOSPC: "The disk is full. Free some space, or use a folder on another disk.",
-    errno.EDQUOT: "Your disk quota is used up. Free some space, or use a folder on another disk.",
-    errno.EFBIG: "The file is larger than this machine allows. Raise the limit, or use another folder.",
-    errno.EROFS: "The disk is read-only. Use a folder on another disk.",
-    errno.EACCES: "Permission is denied. Change the permissions, or use another folder.",
-    errno.EPERM: "Permission is denied. Change the permissions, or use another folder.",
-    errno.EEXIST: "A file with the folder's name is in the way. Use another folder.",
-    errno.ENOTDIR: "A file with the folder's name is in the way. Use another folder.",
-    errno.EISDIR: "It is a folder. Use the path of a file.",
+    (errno.ENOSPC, errno.EDQUOT): "The disk or your quota is full. Free some space, or use a folder on another disk.",
+    (errno.EFBIG,): "The file is larger than this machine allows. Raise the limit, or use another folder.",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "Permission is denied. Change the permissions, or use another folder.",
+    (errno.EEXIST, errno.ENOTDIR): "A file with the folder's name is in the way. Use another folder.",
+    (errno.EISDIR,): "It is a folder. Use the path of a file.",
 }
 
 
@@ -32,7 +28,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
 
 def to_write_error(error: OSError, path: Path) -> OSError:
     """Return a WriteError if there is a fix for this error, otherwise the error itself."""
-    fix = _FIXES.get(error.errno or 0)
+    fix = next((fix for codes, fix in _FIXES.items() if error.errno in codes), "")
     return WriteError(f"Cannot use {path}. {fix}") if fix else error
 
 

@@ -239,16 +239,17 @@ def test_two_at_once(fault: Fault, tiny: Tiny, mirror: str) -> None:
 
 
 def _alone(code: str) -> str:
-    """What the user of a process of its own is told, in one line, when it asks for the digits after running that."""
-    begin = "import os, pooch, resource, signal, sys; import mnist_s5 as s5\n"
-    begin += "from mnist_s5.data import digits, download\n"
-    end = "try: s5.load_mnist('mnist')\nexcept download.DataError as error: sys.exit(str(error))\n"
-    found = f"download.SHA256, download.MIRRORS = {download.SHA256!r}, {download.MIRRORS!r}\n"
-    program = [sys.executable, "-c", begin + found + code + end]
+    """Return what a process of its own prints last, if it runs the code and then asks for a raw file."""
+    begin = "import os, pooch, resource, signal, sys\nfrom mnist_s5.data import download\n"
+    begin += "pooch.core.time = type('', (), {'sleep': lambda seconds: None})\n"  # before it tries again
+    begin += f"download.SHA256, download.MIRRORS = {download.SHA256!r}, {download.MIRRORS!r}\n"
+    end = f"try: download.raw_file(download.data_folder() / 'MNIST' / 'raw', {IMAGES!r})\n"
+    end += "except download.DataError as error: sys.exit(str(error))\n"
+    program = [sys.executable, "-c", begin + code + end]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         raise SilentlyWrong(code)
-    return done.stderr.strip().splitlines()[-1]  # bars of the downloads come before
+    return done.stderr.strip().splitlines()[-1]  # progress bars of the downloads come before
 
 
 @pytest.mark.fault(11, "the folder is read-only")

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 import mnist_s5 as s5
-from mnist_s5.training.checkpoint import CheckpointError, fingerprint, read_metrics, save_checkpoint
+from mnist_s5.training.checkpoint import CheckpointError, read_metrics, save_checkpoint
 
 
 def test_returns_the_same_network_and_facts(net: s5.Net, tmp_path: Path) -> None:
@@ -43,14 +43,11 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
         s5.load_checkpoint(tmp_path / "other.safetensors")
 
 
-def test_weights_that_are_not_finite_are_refused(net: s5.Net, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_not_saved(net: s5.Net, tmp_path: Path) -> None:
     net.fc2.bias.data[3] = torch.nan
     with pytest.raises(CheckpointError, match="not finite"):
         save_checkpoint(net, tmp_path / "nan.safetensors")
-    weights = net.state_dict()
-    save_file(weights, tmp_path / "nan.safetensors", {"sha256": fingerprint(weights)})
-    with pytest.raises(CheckpointError, match="not finite"):
-        s5.load_checkpoint(tmp_path / "nan.safetensors")
+    assert not (tmp_path / "nan.safetensors").exists()
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
@@ -66,6 +63,7 @@ def test_the_pretrained_weights_are_the_recorded_best() -> None:
     assert about["test_accuracy"] == history[-1].test_accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("MNIST_S5_DATA"), reason="MNIST_S5_DATA names no folder with full MNIST")
 def test_the_pretrained_weights_score_what_they_say() -> None:
     model, about = s5.load_checkpoint()

@@ -107,9 +107,11 @@ def test_loaders_are_the_recipes(sample: Sets) -> None:
     assert isinstance(batched, DeviceLoader)
     assert batched.batch_size == 64
     assert not torch.equal(next(iter(batched))[0], next(iter(batched))[0])
-    for (images, labels), (theirs, same) in zip(classic_test, batched_test, strict=True):
-        assert torch.equal(images, theirs)  # bit for bit: one test for all recipes
-        assert torch.equal(labels, same)
+    _, by_image = s5.get_testloader(source="sample")
+    for loader in (classic_test, batched_test):  # one test for all recipes, bit for bit that of the transforms
+        for (images, labels), (theirs, same) in zip(loader, by_image, strict=True):
+            assert torch.equal(images, theirs)
+            assert torch.equal(labels, same)
 
 
 @pytest.fixture(scope="module")

@@ -70,15 +70,16 @@ def check_cells(cells: Iterable[str]) -> None:
             injected = source
         elif found and (not types or found.keys() == types.keys()):
             types, own = found, source
-    values = [line for line in ast.parse(own).body if isinstance(line, ast.AnnAssign) and line.value]
-    given = [(ast.unparse(line.target), line.value) for line in values]
+    typed = [line for line in ast.parse(own).body if isinstance(line, ast.AnnAssign) and line.value]
+    given = [(ast.unparse(line.target), ast.unparse(line).partition(" = ")[2]) for line in typed]
     for line in ast.parse(injected).body:
-        if not isinstance(line, ast.Assign) or [type(target) for target in line.targets] != [ast.Name]:
+        if not isinstance(line, ast.Assign) or len(line.targets) > 1:
             raise RunError(f"The name of a parameter is code ({ast.unparse(line)}). Use the name of a parameter.")
-        given.append((ast.unparse(line.targets[0]), line.value))
-    for name, expression in given:
-        value = _literal(ast.unparse(expression or ast.Constant(None)))
-        check_value(name, value, types if value is not ... else {name: "ellipsis"})  # any expression may be computed
+        given.append((ast.unparse(line.targets[0]), ast.unparse(line.value)))
+    for name, code in given:
+        value = _literal(code)
+        if value is not ... or name not in types:  # other expressions are computed, and not checked
+            check_value(name, value, types)
 
 
 def _literal(text: str) -> Any:

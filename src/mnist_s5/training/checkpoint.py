@@ -1,5 +1,6 @@
 """What a run keeps in its folder: weights, a resume file per epoch, and metrics.json. All are checked when read."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import platform
 import sys
 import zipfile
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -17,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..files import atomic_write, to_write_error
+from ..files import atomic_write
 from ..model import Net
 
 PRETRAINED_WEIGHTS = Path(__file__).parents[1] / "weights.safetensors"
@@ -100,8 +102,6 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
         raise CheckpointError(f"{path.name} belongs to another network. Expected the weights {', '.join(expected)}.")
     if not intact:
         raise CheckpointError(f"{path.name} is corrupted: its weights have changed since they were saved. Train again.")
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise CheckpointError(f"{path.name} has weights that are not finite. Train again.")
     model.load_state_dict(weights)
     return model.eval(), about
 
@@ -144,19 +144,15 @@ class RunFolder:
         if saved is None:
             if files:
                 raise CheckpointError(
-                    f"Every resume file in {self.folder} is corrupted. Use resume=False to start over."
+                    f"All resume files in {self.folder} are corrupted. Pass resume=False to start over."
                 )
             return []
-        theirs = saved["facts"]
-        if different := [name for name, ours in self.facts.items() if theirs.get(name) != ours]:
-            pairs = [
-                (name, *(shorten(str(facts.get(name)), 60, placeholder="…") for facts in (theirs, self.facts)))
-                for name in different
-            ]
-            why = ", ".join(f"{name} is {there} there and {here} here" for name, there, here in pairs[:3])
-            raise CheckpointError(
-                f"{self.folder} belongs to a different run: {why}. Use another folder or resume=False."
-            )
+        short, theirs = partial(shorten, width=60, placeholder="…"), saved["facts"]
+        different = [name for name, ours in self.facts.items() if theirs.get(name) != ours]
+        if different:
+            pairs = ((name, short(str(theirs.get(name))), short(str(self.facts[name]))) for name in different[:3])
+            why = ", ".join(f"{name} is {there} there and {here} here" for name, there, here in pairs)
+            raise CheckpointError(f"{self.folder} has a different run: {why}. Use another folder or resume=False.")
         if saved["environment"] != self.environment:
             there, here = saved["environment"], self.environment
             print(f"NOTICE: this run was trained in {there}. In {here}, the last digits may differ.", file=sys.stderr)
@@ -168,18 +164,13 @@ class RunFolder:
 
     def _read(self, file: Path) -> dict[str, Any] | None:
         """Return the state in a resume file, or None, with a notice, if it is corrupted."""
-        state: Any = None
-        try:
+        with contextlib.suppress(Exception):  # zipfile and torch raise nearly anything for a corrupted file
             with zipfile.ZipFile(file) as archive:
-                if archive.testzip() is None:
-                    state = torch.load(file, "cpu", weights_only=True)  # runs no code
-        except (PermissionError, IsADirectoryError) as error:
-            raise to_write_error(error, file) from error
-        except Exception:  # zipfile and torch raise nearly anything for a corrupted file
-            state = None
-        if isinstance(state, dict) and state.keys() == {*self.parts, "history", "facts", "environment"}:
-            return state
-        print(f"NOTICE: {file.name} is corrupted", file=sys.stderr)
+                intact = archive.testzip() is None
+            state = torch.load(file, "cpu", weights_only=True) if intact else None  # runs no code
+            if isinstance(state, dict) and state.keys() == {*self.parts, "history", "facts", "environment"}:
+                return state
+        print(f"NOTICE: {file.name} is corrupted or not readable", file=sys.stderr)
         return None
 
     def save(self, history: History) -> None:

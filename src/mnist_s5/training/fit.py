@@ -53,21 +53,14 @@ def make_loaders(
         if not isinstance(dataset, DigitDataset):
             got = type(dataset).__name__
             raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, name).")
-    magnitudes: dict[str, Any] = {
-        "crop_prob": recipe.crop_prob,
-        "degrees": recipe.degrees,
-        "flip_prob": recipe.flip_prob,
-    }
-    if recipe.batch_augment:
-        more = {name: getattr(recipe, name) for name in ("scale_jitter", "translate_px", "augment_prob")}
-        sampler = partial(sample_affine, **magnitudes, **more)
-        train_loader = DeviceLoader(train_set, recipe.batch_size, sampler, shuffle=True, device=device)
-        return train_loader, DeviceLoader(test_set, device=device)
-    by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, train_transforms(**magnitudes))
-    plain = DigitDataset(test_set.data, test_set.targets, test_set.name)
-    return make_dataloader(by_image, recipe.batch_size, shuffle=True, device=device), make_dataloader(
-        plain, device=device
-    )
+    classic = {name: getattr(recipe, name) for name in ("crop_prob", "degrees", "flip_prob")}
+    test_loader = DeviceLoader(test_set, device=device)
+    if not recipe.batch_augment:
+        by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, train_transforms(**classic))
+        return make_dataloader(by_image, recipe.batch_size, shuffle=True, device=device), test_loader
+    more = {name: getattr(recipe, name) for name in ("scale_jitter", "translate_px", "augment_prob")}
+    sampler = partial(sample_affine, **classic, **more)
+    return DeviceLoader(train_set, recipe.batch_size, sampler, shuffle=True, device=device), test_loader
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -1,7 +1,7 @@
 """The two loops, for any network, loader, optimizer, and criterion: `train` for one epoch, and `test`."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from .checks import check_batch, check_log_probs, check_loss, check_output
+from .checks import check_batch, check_loss, check_output
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
 
@@ -66,22 +66,16 @@ def train(
         ValueError: If the batches, the model's output, or the criterion's are not as described.
     """
     device = torch.device(device)
-    total = len(train_loader) if steps is None else min(steps, len(train_loader))
     model.train()
     outputs = []
-    for step, (images, labels) in _progress(islice(train_loader, steps), total, "train", progress):
-        check_batch(images, labels, f"Step {step}")
-        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    for where, images, labels in _batches(train_loader, device, "Step", steps, progress):
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             log_probs = model(images)
-        check_output(log_probs, labels, f"Step {step}")
+        check_output(log_probs, labels, where)
         log_probs = log_probs.float()
-        if step == 1:
-            check_log_probs(log_probs)
         loss = criterion(log_probs, labels)
-        if device.type == "cpu":  # on a GPU, reading the loss would wait for it
-            check_loss(loss, f"Step {step}")
+        check_loss(loss, where)
         loss.backward()
         optimizer.step()
         if scheduler is not None:
@@ -103,13 +97,9 @@ def test(
     device = torch.device(device)
     model.eval()
     outputs = []
-    for step, (images, labels) in _progress(test_loader, len(test_loader), "test", progress):
-        check_batch(images, labels, f"Test batch {step}")
-        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    for where, images, labels in _batches(test_loader, device, "Test batch", None, progress):
         log_probs = model(images)
-        check_output(log_probs, labels, f"Test batch {step}")
-        if step == 1:
-            check_log_probs(log_probs)
+        check_output(log_probs, labels, where)
         outputs.append((log_probs, labels))
     return _score(outputs, criterion, "Test batch")
 
@@ -122,22 +112,30 @@ def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
     return int((pPrediction.argmax(dim=1) == pLabels).sum())
 
 
+def _batches(
+    loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the number of each batch, for messages, and its images and labels, checked and on the device."""
+    total = len(loader) if steps is None else min(steps, len(loader))
+    hidden = not (_is_watched() if progress is None else progress)
+    bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
+    for number, (images, labels) in enumerate(bar, start=1):
+        check_batch(images, labels, f"{kind} {number}")
+        yield f"{kind} {number}", images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
 def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str) -> EvalResult:
-    """Score what a loop collected. Only here a loop waits for a GPU."""
+    """Score what a loop collected. Only here does a loop wait for a GPU and read its values."""
     if not outputs:
         raise ValueError("There was no batch. Check that the loader is not empty and that steps is at least 1.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-    loss, first = criterion(log_probs, labels), 1
+    check_output(log_probs.cpu(), labels, kind)
+    loss = criterion(log_probs, labels).cpu()
     if not loss.isfinite().all():
-        first = next((n for n, pair in enumerate(outputs, 1) if not criterion(*pair).isfinite().all()), len(outputs))
-    check_loss(loss, f"{kind} {first}")
+        for number, pair in enumerate(outputs, start=1):
+            check_loss(criterion(*pair).cpu(), f"{kind} {number}")
+    check_loss(loss, kind)
     return EvalResult(loss.item(), 100 * GetCorrectPredCount(log_probs, labels) / len(labels))
-
-
-def _progress(batches: Iterable[Any], total: int, name: str, progress: bool | None) -> Iterator[tuple[int, Any]]:
-    """Number the batches from 1, behind a progress bar."""
-    hidden = not (_is_watched() if progress is None else progress)
-    return enumerate(tqdm(batches, name, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden), 1)
 
 
 def _is_watched() -> bool:
