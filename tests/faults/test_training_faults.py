@@ -17,15 +17,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupt import Cut, Run, cut, same
 from table import Fault, SilentlyWrong
 from torch import Tensor, nn
 
 import mnist_s5 as s5
 from mnist_s5 import files
-from mnist_s5.training import fit as fitting
-from mnist_s5.training.checkpoint import CheckpointError, History, RunFolder
-
-Run = tuple[nn.Module, History]
+from mnist_s5.training.checkpoint import CheckpointError, RunFolder
 
 
 def sets(digits: int = 640) -> tuple[s5.DigitDataset, s5.DigitDataset]:
@@ -46,35 +44,6 @@ def fit(tmp_path: Path) -> Callable[..., Run]:
         return s5.fit(recipe, *sets(digits), seed=seed, device="cpu", folder=folder, progress=False, **settings)
 
     return fitted
-
-
-class Cut(Exception):
-    """The power goes off."""
-
-
-@contextlib.contextmanager
-def cut(steps: int) -> Any:
-    """Stop the run after so many steps, in the middle of an epoch or not."""
-    left = [steps]
-
-    def train(*args: Any, steps: int, **how: Any) -> Any:
-        if left[0] < steps:
-            if left[0]:
-                s5.train(*args, steps=left[0], **how)
-            raise Cut
-        left[0] -= steps
-        return s5.train(*args, steps=steps, **how)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "train", train)
-        with pytest.raises(Cut):
-            yield
-
-
-def same(one: Run, other: Run) -> bool:
-    """Whether weights and history agree bit for bit, apart from the seconds."""
-    weights = zip(one[0].parameters(), other[0].parameters(), strict=True)
-    return all(torch.equal(a, b) for a, b in weights) and [e[:-1] for e in one[1]] == [e[:-1] for e in other[1]]
 
 
 @pytest.fixture(scope="module")

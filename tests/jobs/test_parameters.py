@@ -34,7 +34,7 @@ def test_wrong_names_and_types_are_rejected(notebook: Path, name: str, value: st
 
 def test_a_file_that_is_not_a_notebook_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.ipynb").write_text("{}")
-    with pytest.raises(RunError, match="is not a Python notebook"):
+    with pytest.raises(RunError, match="is not a notebook"):
         parse_parameters([tmp_path / "x.ipynb"], [])
 
 

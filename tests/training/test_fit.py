@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupt import Run, cut, same
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import Subset
@@ -12,7 +13,7 @@ from torch.utils.data import Subset
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
 from mnist_s5.training import fit as fitting
-from mnist_s5.training.checkpoint import CheckpointError, History
+from mnist_s5.training.checkpoint import CheckpointError
 
 Sets = tuple[s5.DigitDataset, s5.DigitDataset]
 
@@ -109,9 +110,9 @@ def test_loaders_are_the_recipes(sample: Sets) -> None:
     assert not torch.equal(next(iter(batched))[0], next(iter(batched))[0])
     _, by_image = s5.get_testloader(source="sample")
     for loader in (classic_test, batched_test):  # one test for all recipes, bit for bit that of the transforms
-        for (images, labels), (theirs, same) in zip(loader, by_image, strict=True):
-            assert torch.equal(images, theirs)
-            assert torch.equal(labels, same)
+        for (images, labels), (their_images, their_labels) in zip(loader, by_image, strict=True):
+            assert torch.equal(images, their_images)
+            assert torch.equal(labels, their_labels)
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +125,18 @@ def few(sample: Sets) -> Sets:
     )
 
 
-def run(sets: Sets, seed: int = 1, **how: Any) -> tuple[nn.Module, History]:
+def run(sets: Sets, seed: int = 1, **how: Any) -> Run:
     settings = {name: how.pop(name) for name in ("folder", "resume", "network") if name in how}
     recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 64} | how)
     return s5.fit(recipe, *sets, seed=seed, device="cpu", progress=False, **settings)
 
 
-def same(one: tuple[nn.Module, History], other: tuple[nn.Module, History]) -> bool:
-    """Whether weights and history agree bit for bit, apart from the seconds."""
-    weights = zip(one[0].parameters(), other[0].parameters(), strict=True)
-    return all(torch.equal(a, b) for a, b in weights) and [e[:-1] for e in one[1]] == [e[:-1] for e in other[1]]
-
-
 @pytest.fixture(scope="module")
-def whole(few: Sets) -> tuple[nn.Module, History]:
+def whole(few: Sets) -> Run:
     return run(few)
 
 
-def test_fit_repeats_bit_for_bit(few: Sets, whole: tuple[nn.Module, History], capsys: pytest.CaptureFixture) -> None:
+def test_fit_repeats_bit_for_bit(few: Sets, whole: Run, capsys: pytest.CaptureFixture) -> None:
     torch.rand(3)  # whatever ran before
     assert same(run(few), whole)
     assert len(capsys.readouterr().out.splitlines()) == 2  # a line per epoch, and no trace of a bar
@@ -201,36 +196,10 @@ def test_the_layout_is_the_recipes(channels_last: bool) -> None:
     assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
-class Cut(Exception):
-    """The power goes off."""
-
-
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that makes the next `fit` stop after so many steps, in the middle of an epoch or not."""
-
-    def after(steps: int) -> None:
-        left = [steps]
-
-        def train(*args: Any, steps: int, **how: Any) -> Any:
-            if left[0] < steps:
-                if left[0]:
-                    s5.train(*args, steps=left[0], **how)
-                monkeypatch.setattr(fitting, "train", s5.train)
-                raise Cut
-            left[0] -= steps
-            return s5.train(*args, steps=steps, **how)
-
-        monkeypatch.setattr(fitting, "train", train)
-
-    return after
-
-
 @pytest.mark.parametrize("recipe", ["fast", "reference"])
-def test_an_intact_resume_file_is_used(few: Sets, cut: Any, recipe: str, tmp_path: Path, capsys: Any) -> None:
+def test_an_intact_resume_file_is_used(few: Sets, recipe: str, tmp_path: Path, capsys: Any) -> None:
     complete = run(few, recipe=recipe, epochs=2.5)
-    cut(22)
-    with pytest.raises(Cut):
+    with cut(22):
         run(few, recipe=recipe, epochs=2.5, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-000001.pt", "epoch-000002.pt"]
     seconds = [entry[-1] for entry in torch.load(tmp_path / "epoch-000002.pt")["history"]]
@@ -258,11 +227,10 @@ def test_a_finished_run_is_returned_as_it_is(few: Sets, tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_starting_over_keeps_the_weights_until_there_are_new_ones(few: Sets, cut: Any, tmp_path: Path) -> None:
+def test_starting_over_keeps_the_weights_until_there_are_new_ones(few: Sets, tmp_path: Path) -> None:
     first = run(few, folder=tmp_path)
     blob = (tmp_path / "model.safetensors").read_bytes()
-    cut(5)
-    with pytest.raises(Cut):
+    with cut(5):
         run(few, learning_rate=0.01, folder=tmp_path, resume=False)
     assert (tmp_path / "model.safetensors").read_bytes() == blob
     second = run(few, learning_rate=0.01, folder=tmp_path)
@@ -317,11 +285,10 @@ class Small(nn.Module):
         return F.log_softmax(self.fc(x), dim=1)
 
 
-def test_another_network_is_trained_and_resumed_too(few: Sets, cut: Any, tmp_path: Path) -> None:
+def test_another_network_is_trained_and_resumed_too(few: Sets, tmp_path: Path) -> None:
     complete = run(few, network=Small, epochs=2.5)
     assert isinstance(complete[0], Small)
-    cut(15)
-    with pytest.raises(Cut):
+    with cut(15):
         run(few, network=Small, epochs=2.5, folder=tmp_path)
     assert same(run(few, network=Small, epochs=2.5, folder=tmp_path), complete)
 

@@ -16,14 +16,24 @@ class RunError(RuntimeError):
     """A run cannot start, or one of its cells failed. The message tells why."""
 
 
-def declared_types(source: str) -> dict[str, str]:
-    """Return name and annotation of each annotated variable that a cell sets, in the order of the cell."""
+def declared_types(source: str, untyped: bool = False) -> dict[str, str]:
+    """Return the name and type of each annotated variable that a cell sets, in the order of the cell.
+
+    Args:
+        source: The code of the cell.
+        untyped: Whether to include variables without annotation. They have the type of their value.
+    """
+    types = {}
     try:
         lines = ast.parse(source).body
     except (SyntaxError, ValueError):  # a magic
-        return {}
-    typed = [line for line in lines if isinstance(line, ast.AnnAssign) and line.value]
-    return {ast.unparse(line.target): ast.unparse(line.annotation) for line in typed}
+        lines = []
+    for line in lines:
+        if isinstance(line, ast.AnnAssign) and line.value:
+            types[ast.unparse(line.target)] = ast.unparse(line.annotation)
+        elif untyped and isinstance(line, ast.Assign):
+            types[ast.unparse(line.targets[0])] = type(_literal(ast.unparse(line.value))).__name__
+    return types
 
 
 def check_value(name: str, value: Any, types: dict[str, str]) -> None:
@@ -105,14 +115,14 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]
     Raises:
         RunError: For a name that no notebook has, a value of another type, or a file that is not a notebook.
     """
-    types = [_types_of(notebook) for notebook in notebooks]
+    types = [declared_types(_parameters_cell(notebook), untyped=True) for notebook in notebooks]
+    everything = {name: kind for each in types for name, kind in each.items()}
     values: list[dict[str, Any]] = [{} for _ in notebooks]
     for name, text in pairs:
         if name == "run_dir":
             raise RunError("run_dir is set by --out. Pass the run's folder there.")
-        known = [each for each in types if name in each]
-        if not known:
-            check_value(name, text, {name: kind for each in types for name, kind in each.items()})
+        if name not in everything:
+            check_value(name, text, everything)
         for each, found in zip(types, values, strict=True):
             if name in each:
                 found[name] = _from_text(text, each[name])
@@ -120,13 +130,12 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]
     return values
 
 
-def _types_of(notebook: Path) -> dict[str, str]:
-    """Return name and type of each parameter: its annotation, or the type of its default."""
-    from papermill import inspect_notebook
+def _parameters_cell(notebook: Path) -> str:
+    """Return the code of the cell that is tagged as papermill asks for."""
+    import nbformat
 
     try:
-        found = inspect_notebook(notebook)
-    except Exception as error:  # whatever nbformat and papermill raise for another file
-        raise RunError(f"{notebook} is not a Python notebook ({type(error).__name__}).") from error
-    kinds = {name: about["inferred_type_name"] for name, about in found.items()}
-    return {n: type(_literal(found[n]["default"])).__name__ if kind == "None" else kind for n, kind in kinds.items()}
+        cells = nbformat.read(notebook, as_version=4).cells
+    except Exception as error:  # whatever nbformat raises for another file
+        raise RunError(f"{notebook} is not a notebook ({type(error).__name__}).") from error
+    return "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ()))

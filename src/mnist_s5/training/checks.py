@@ -33,7 +33,7 @@ def check_batch(images: Tensor, labels: Tensor, where: str) -> None:
 
 
 def check_output(log_probs: object, labels: Tensor, where: str) -> None:
-    """Raise ValueError unless the model returned log-probabilities, [N, 10]: those of an image sum to 1, within 0.05."""
+    """Raise ValueError unless the model returned [N, 10], and the probabilities of each image sum to 1, within 0.05."""
     if not isinstance(log_probs, Tensor) or log_probs.shape != (len(labels), 10):
         got = _describe(log_probs)
         raise ValueError(f"{where}: expected the model to return [{len(labels)}, 10], got {got}. Check its last layer.")

@@ -1,0 +1,75 @@
+"""The promises about the package's form: thin, in layers, and with few public names."""
+
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import mnist_s5 as s5
+
+PACKAGE = Path(s5.__file__).parent
+MODULES = [
+    path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py" and path.parent.name != "exercises"
+]
+# Imports point only to layers that come later.
+LAYERS = ["__main__", "jobs", "figures", "training", "data", "model", "device", "files"]
+PATH = ["model", "data/augment", "data/loaders", "training/recipes", "training/loops", "training/fit", "training/muon"]
+
+
+def code_lines(path: Path) -> set[int]:
+    """The numbers of the lines that hold code: not blank, no comment, no docstring."""
+    source = path.read_text()
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skipped:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            lines -= set(range(body[0].lineno, (body[0].end_lineno or 0) + 1))
+    return lines
+
+
+def layer_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            up = path.parents[node.level - 1]
+            goals = [up / (node.module or alias.name).replace(".", "/") for alias in node.names]
+            for goal in goals:
+                if goal != PACKAGE:
+                    ours, theirs = (LAYERS.index(layer_of(each)) for each in (path, goal.with_suffix(".py")))
+                    assert ours < theirs or (ours == theirs and goal.parent == path.parent), goal
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_function_is_long(path: Path) -> None:
+    code = code_lines(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert len(code & set(range(node.lineno, (node.end_lineno or 0) + 1))) <= 45, node.name
+
+
+def test_it_stays_thin() -> None:
+    assert len(MODULES) <= 22
+    assert len(s5.__all__) <= 50
+    assert sum(len(code_lines(PACKAGE / f"{name}.py")) for name in PATH) <= 500
+
+
+def test_every_exported_name_exists_and_has_a_docstring() -> None:
+    for name in s5.__all__:
+        value = getattr(s5, name)
+        assert not callable(value) or value.__doc__, name
