@@ -30,5 +30,5 @@ def test_device_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:1", "cpu:x", "cpu:", "", "tpu"])
 def test_an_unknown_device_names_the_known(name: str) -> None:
-    with pytest.raises(ValueError, match=r"Choose one of auto, .*cpu"):
+    with pytest.raises(ValueError, match=r"Choose from auto, .*cpu"):
         s5.get_device(name)

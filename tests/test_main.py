@@ -61,7 +61,7 @@ def test_doctor_verifies_the_raw_files_and_downloads_nothing(
     monkeypatch.setattr(download, "MIRRORS", (mirror,))
     raw = download.data_folder() / "MNIST" / "raw"
     assert main(["doctor"]) == 0
-    assert "empty. mnist-s5 data downloads MNIST" in capsys.readouterr().out
+    assert "is empty. The sample is used until you run: mnist-s5 data" in capsys.readouterr().out
     raw.mkdir(parents=True)
     for name, blob in tiny.items():
         (raw / name).write_bytes(blob)
@@ -70,7 +70,7 @@ def test_doctor_verifies_the_raw_files_and_downloads_nothing(
     (raw / "t10k-labels-idx1-ubyte").unlink()
     (raw / "train-images-idx3-ubyte").write_bytes(b"x")
     assert main(["doctor"]) == 1
-    said = "train-images-idx3-ubyte, t10k-labels-idx1-ubyte missing or corrupted: run mnist-s5 data"
+    said = "train-images-idx3-ubyte, t10k-labels-idx1-ubyte missing or corrupted. Run: mnist-s5 data"
     assert said in capsys.readouterr().out
     assert not (raw / "t10k-labels-idx1-ubyte").exists()
 
@@ -78,4 +78,4 @@ def test_doctor_verifies_the_raw_files_and_downloads_nothing(
 def test_corrupted_metrics_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "metrics.json").write_text("{")
     assert main(["run", "template", "--out", str(tmp_path)]) == 1
-    assert "metrics.json is corrupted. Move it away, and run again." in capsys.readouterr().err
+    assert "metrics.json is corrupted. Move or delete it, then run again." in capsys.readouterr().err

@@ -2,26 +2,24 @@
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.parameters import RunError, parse_parameters
+    from .jobs.parameters import parse_parameters
     from .jobs.runs import find_notebooks, new_run, run_notebook
     from .training.checkpoint import read_metrics
 
-    if find_spec("papermill") is None:
-        raise RunError("papermill, which executes notebooks, is not installed. Run: pip install 'mnist-s5[notebook]'.")
     notebooks = find_notebooks(args.notebooks or ["all"])
     values = parse_parameters(notebooks, args.parameters)
     folder = new_run(args.out)
     before = read_metrics(folder)
+    print(f"The run's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
     for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
         run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters)
     after = read_metrics(folder)
-    if after.get("history") != before.get("history"):  # this call has trained
+    if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
         print(f"{after['test_accuracy']:.2f}% of {of}")
     print(f"The notebooks, their figures, and metrics.json are in {folder}")
@@ -30,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     from .data import pictures
-    from .training.checkpoint import load_checkpoint
+    from .training.checkpoint import PRETRAINED_WEIGHTS, load_checkpoint
 
-    model, _ = load_checkpoint(*args.checkpoint)
+    model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
     failed = 0
     for path in args.images:
         try:
@@ -64,28 +62,33 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Return the exit status: 0, or 1 after one sentence on standard error."""
+    """Run the command line, and return its status: 0, 1 after one sentence on standard error, or 130 if interrupted."""
     parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
-    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, files, or all (the default)")
-    command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all (the default)")
+    command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
+                         help="set a notebook parameter (may be repeated)")  # fmt: skip
     command.add_argument("--out", default="", metavar="DIR", help="the run's folder (default: a new one under runs/)")
     command.set_defaults(call=run)
     command = commands.add_parser("predict", help="classify the digit in each image")
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    command.add_argument("--checkpoint", nargs=1, default=[], type=Path, metavar="FILE", help="other weights")
+    help = "weights to use instead of the pretrained ones"
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help=help)
     command.set_defaults(call=predict)
     commands.add_parser("data", help="download full MNIST, or verify it").set_defaults(call=data)
     commands.add_parser("doctor", help="check whether this machine can run the course").set_defaults(call=doctor)
     args = parser.parse_args(argv)
     try:
         return args.call(args)
-    except (ValueError, RuntimeError, OSError) as error:
+    except ModuleNotFoundError as error:
+        print(f"mnist-s5: {error}. Run: mnist-s5 doctor", file=sys.stderr)
+        return 1
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
         print(f"mnist-s5: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mnist-s5: interrupted. Run the same command with the same --out to resume.", file=sys.stderr)
+        print("mnist-s5: interrupted", file=sys.stderr)
         return 130
 
 

@@ -1,4 +1,4 @@
-"""The device to compute on, and the seed of every random generator."""
+"""Device selection and random seeds."""
 
 import random
 import re
@@ -19,12 +19,12 @@ def get_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device(available[0])
     match = re.fullmatch("([a-z]+)(?::([0-9]+))?", str(name))
     if not match or int(match[2] or 0) >= counts.get(match[1], 0):
-        raise ValueError(f"device={str(name)!r} is not available. Choose one of auto, {', '.join(available)}.")
+        raise ValueError(f"device={str(name)!r} is not available. Choose from auto, {', '.join(available)}.")
     return torch.device(name)
 
 
 def autocast_dtype(device: torch.device | str) -> torch.dtype:
-    """Return bfloat16 if torch reports that the device multiplies it natively (CUDA, x86), otherwise float32."""
+    """Return bfloat16 if the device supports it in hardware (CUDA and x86 are checked), otherwise float32."""
     kind = torch.device(device).type
     if kind == "cuda":
         with torch.cuda.device(device):
@@ -34,12 +34,12 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def seed_everything(seed: int, epoch: int = 0) -> None:
-    """Seed Python, NumPy, and torch on every device, and restrict cuDNN to deterministic algorithms.
+    """Seed Python, NumPy, and torch on every device, and make cuDNN deterministic.
 
     Args:
         seed: An integer from 0 to 2**32 - 1.
-        epoch: Number of the epoch, from 0. Each pair of seed and epoch has its own random numbers; epoch 0 uses the
-            seed as it is.
+        epoch: Zero-based index of the epoch. Each pair of seed and epoch has its own random numbers. Epoch 0 uses the
+            seed unchanged.
     """
     if epoch:
         # seed + epoch would give seed 1's second epoch the numbers of seed 2's first. seed + 2**32 * epoch would give

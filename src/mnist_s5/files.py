@@ -1,4 +1,4 @@
-"""Atomic writes, and messages that tell what to do."""
+"""Atomic writes, and messages that say what to do."""
 
 import difflib
 import errno
@@ -16,11 +16,11 @@ _FIXES = {
 
 
 class WriteError(OSError):
-    """A file or folder cannot be written. The message tells why and what to do."""
+    """A file or folder cannot be written. The message says why, and what to do."""
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return what to do about an unknown name: the closest allowed one, if any, and all of them."""
+    """Return a hint for an unknown name: the closest match, if any, and all allowed names."""
     allowed = list(allowed)
     near = difflib.get_close_matches(name, allowed, 1)
     return (f"Did you mean {near[0]}? " if near else "") + f"Choose from {', '.join(allowed)}."
@@ -33,10 +33,10 @@ def to_write_error(error: OSError, path: Path) -> OSError:
 
 
 def atomic_write(path: Path, blob: bytes) -> None:
-    """Write a file so that a reader sees either its old content or all of the new one.
+    """Write a file atomically: readers see either the old or the new content, never part of it.
 
     Raises:
-        OSError: If the file cannot be written; a WriteError where there is a fix.
+        OSError: If writing fails; a WriteError if the fix is known.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:

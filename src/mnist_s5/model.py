@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 
 class Net(nn.Module):
-    """The reference's network, unchanged.
+    """The network of the reference (the published course assignment that this course reimplements), unchanged.
 
     It takes normalized digits, float [N, 1, 28, 28], and returns log-probabilities, float [N, 10]. The comments in
-    `forward` give the size of the feature maps and the receptive field of one value, both in pixels per side.
+    `forward` give the side of the feature maps | the side of the receptive field, both in pixels.
     """
 
     def __init__(self) -> None:

@@ -231,7 +231,7 @@ def test_killed(fault: Fault, tmp_path: Path) -> None:
 
 @pytest.mark.fault(19, "a learning rate that makes the loss infinite")
 def test_diverged(fault: Fault, fit: Any) -> None:
-    fault.refused(FloatingPointError, r"Recipe reference, epoch \d. Step \d+: .*Lower the learning rate",
+    fault.refused(FloatingPointError, r"Recipe reference, epoch \d, step \d+: .*Lower the learning rate",
                   lambda: fit(recipe="reference", learning_rate=1e4))  # fmt: skip
     model = s5.Net()
     nn.init.constant_(model.fc2.bias, math.nan)
@@ -247,11 +247,11 @@ def test_nan_in_an_image(fault: Fault) -> None:
     batches[3][0][7, 0, 5, 5] = math.nan
     before = [weight.clone() for weight in model.parameters()]
     optimizer = s5.make_optimizer(recipe, model.parameters())
-    said = "Step 4: an image is not finite"
+    said = "Step 4: the images contain NaN"
     fault.refused(FloatingPointError, said, lambda: s5.train(model, "cpu", batches, optimizer))
     assert all(weight.isfinite().all() for weight in model.parameters())  # it stops before it spoils them
     assert not all(map(torch.equal, before, model.parameters()))
-    said = "Test batch 4: an image is not finite"
+    said = "Test batch 4: the images contain NaN"
     fault.refused(FloatingPointError, said, lambda: s5.test(model, "cpu", batches))
 
 
@@ -304,7 +304,7 @@ def test_no_digits(fault: Fault) -> None:
         ((images[:0], labels[:0]), "the batch is empty"),
     ):
         fault.refused(ValueError, sentence, lambda batch=batch: s5.test(model, "cpu", [batch]))
-    fault.refused(ValueError, "There was no batch", lambda: s5.test(model, "cpu", []))
+    fault.refused(ValueError, "The loader produced no batches", lambda: s5.test(model, "cpu", []))
     loss = F.nll_loss(model(images), torch.tensor([3, 1, -100, 1]))
     fault.plain("silently wrong", f"F.nll_loss leaves out the label -100 and returns {loss:.2f}")
 

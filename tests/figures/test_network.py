@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 import mnist_s5 as s5
 
@@ -81,3 +81,14 @@ def test_the_drawing_tells_every_layer(net: s5.Net) -> None:
     picture = s5.architecture(net)
     for part in ("593,200", "conv4 returns 256×8×8", "fc2 returns 10"):
         assert part in picture.alt
+
+
+def test_the_mode_is_restored_even_if_a_network_cannot_be_traced() -> None:
+    class Branching(s5.Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+    model = Branching().train()
+    with pytest.raises(fx.proxy.TraceError):
+        s5.layer_table(model)
+    assert model.training

@@ -13,6 +13,7 @@ from mnist_s5.training.checkpoint import MODEL_FILE, save_checkpoint
 
 
 def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match="small stopped: AssertionError: slow"):
         runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
     assert (tmp_path / "out" / "small.ipynb").exists()

@@ -79,6 +79,6 @@ def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:
     assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
     (tmp_path / "metrics.json").write_text("{")
     for call in (lambda: s5.write_metrics(tmp_path, accuracy=1), lambda: read_metrics(tmp_path)):
-        with pytest.raises(CheckpointError, match=r"is corrupted\. Move it away"):
+        with pytest.raises(CheckpointError, match=r"is corrupted\. Move or delete it"):
             call()
     assert (tmp_path / "metrics.json").read_text() == "{"

@@ -247,7 +247,8 @@ def test_the_environment_that_trained_is_recorded(few: Sets, tmp_path: Path, cap
         run(few, folder=tmp_path)
     finally:
         torch.set_num_threads(threads)
-    assert "NOTICE: this run was trained in" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"NOTICE: threads is {threads} there and {threads + 1} here. The last digits may differ." in said
     assert json.loads((tmp_path / "metrics.json").read_text())["threads"] == threads
 
 
@@ -265,7 +266,7 @@ def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
     ):
         with pytest.raises(CheckpointError, match=why) as error:
             run(sets, folder=tmp_path, **how)
-        assert str(error.value).endswith("Use another folder or resume=False.")
+        assert str(error.value).endswith("Use another folder, or pass resume=False to start over.")
 
 
 def test_a_subset_is_rejected(few: Sets) -> None:
@@ -314,5 +315,47 @@ def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> No
 
 
 def test_a_run_that_diverges_names_recipe_epoch_and_step(few: Sets) -> None:
-    with pytest.raises(FloatingPointError, match=r"^Recipe reference, epoch \d. Step \d+: the loss is not finite"):
+    with pytest.raises(FloatingPointError, match=r"^Recipe reference, epoch \d, step \d+: the loss is NaN or infinite"):
         run(few, recipe="reference", learning_rate=1e4)
+
+
+class Swapped(s5.Net):
+    """The layers of `Net`, and another forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flip(-1))
+
+
+Swapped.__name__ = "Net"  # as if a learner had edited the class
+
+
+def test_another_forward_pass_is_another_run(few: Sets, tmp_path: Path) -> None:
+    run(few, folder=tmp_path)
+    with pytest.raises(CheckpointError, match="initial_loss is"):
+        run(few, network=Swapped, folder=tmp_path)
+
+
+def test_the_resume_file_that_was_used_is_named(few: Sets, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(few, folder=tmp_path)
+    (tmp_path / "epoch-000002.pt").write_bytes(b"broken")
+    capsys.readouterr()
+    run(few, folder=tmp_path)
+    said = capsys.readouterr()
+    assert said.err == "NOTICE: skipping epoch-000002.pt, which is corrupted or unreadable\n"
+    assert said.out.startswith("resumed after epoch 1, from epoch-000001.pt\n")
+
+
+def test_later_metrics_do_not_change_where_a_run_was_trained(few: Sets, tmp_path: Path) -> None:
+    run(few, folder=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics | {"threads": 64, "machine": "another"}))
+    s5.write_metrics(tmp_path, summary=1)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["threads"], metrics["machine"], metrics["summary"]) == (64, "another", 1)
+
+
+def test_a_label_that_is_not_a_digit_is_rejected_on_any_device(few: Sets) -> None:
+    train_set, test_set = few
+    wrong = s5.DigitDataset(train_set.data, train_set.targets + 1, "shifted")
+    with pytest.raises(ValueError, match="Dataset shifted: expected labels from 0 to 9, got 10"):
+        run((wrong, test_set))

@@ -1,1 +1,1 @@
-"""The digits: download and verify the files, load, augment, and batch them, and read pictures of other digits."""
+"""The digits: download and verify the files, load, augment, and batch them, and read images of your own digits."""

@@ -17,19 +17,21 @@ def sample_affine(
     flip_prob: float = 0.0,
     augment_prob: float = 1.0,
 ) -> Tensor:
-    """Sample random affine matrices for n images from torch's global CPU generator. Magnitudes are uniform.
+    """Sample random affine matrices for n images from torch's global CPU generator.
+
+    Angles, scales, and shifts are uniform.
 
     Args:
         n: Number of matrices.
-        crop_prob: Probability of enlarging the middle 22 of 28 pixels to the whole image, as the reference does.
+        crop_prob: Probability of zooming in on the central 22×22 of 28×28 pixels, as the reference does.
         degrees: Maximum rotation in either direction.
-        scale_jitter: Maximum change of size: 0.1 is a scale from 0.9 to 1.1.
+        scale_jitter: Maximum relative change in size. 0.1 scales by 0.9 to 1.1.
         translate_px: Maximum shift in pixels, horizontally and vertically.
         flip_prob: Probability of a horizontal flip.
-        augment_prob: Probability that an image is augmented at all.
+        augment_prob: Probability of augmenting an image. Otherwise its matrix is the identity.
 
     Returns:
-        Float tensor [n, 2, 3]. Each matrix maps output to input coordinates, from -1 to 1 as in `F.affine_grid`.
+        Float tensor [n, 2, 3]. Each maps output to input coordinates, normalized to [-1, 1] as in `F.affine_grid`.
     """
 
     def uniform(limit: float) -> Tensor:
@@ -38,6 +40,7 @@ def sample_affine(
     def happens(probability: float) -> Tensor:
         return torch.rand(n) < probability
 
+    # The inverse scale, because matrices map output to input. 14 pixels are half of 28, so they are 1 in coordinates.
     angle, scale = torch.deg2rad(uniform(degrees)), 1 / (1 + uniform(scale_jitter))
     scale = torch.where(happens(crop_prob), scale * 22 / 28, scale)
     mirror = torch.where(happens(flip_prob), -1.0, 1.0)
@@ -46,13 +49,15 @@ def sample_affine(
         torch.stack([mirror * cos, -mirror * sin, uniform(translate_px / 14)], 1),
         torch.stack([sin, cos, uniform(translate_px / 14)], 1),
     )
-    theta = torch.stack(rows, 1)
-    return torch.where(happens(augment_prob).view(-1, 1, 1), theta, torch.eye(2, 3)) if augment_prob < 1 else theta
+    return torch.where(happens(augment_prob).view(-1, 1, 1), torch.stack(rows, 1), torch.eye(2, 3))
 
 
 @lru_cache
 def _pixel_centers(side: int, device: torch.device) -> Tensor:
-    """Return x, y (from -1 to 1), and 1 for the center of each pixel, row by row: float [3, side * side]."""
+    """Return the homogeneous coordinates (x, y, 1) of all pixel centers, row by row: float [3, side * side].
+
+    A matrix times these is `F.affine_grid`, several times faster.
+    """
     at = (torch.arange(side, device=device) * 2 + 1) / side - 1
     y, x = torch.meshgrid(at, at, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)]).flatten(1)
@@ -63,7 +68,7 @@ def apply_affine(images: Tensor, theta: Tensor) -> Tensor:
 
     Args:
         images: uint8 or float [N, 1, S, S].
-        theta: Float [N, 2, 3], as `sample_affine` returns it.
+        theta: Float [N, 2, 3] from `sample_affine`.
 
     Returns:
         Float [N, 1, S, S], with the same range of values as the images.

@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 from .download import DataError, data_folder, raw_file
 
 try:
-    from torchvision import transforms
-except (ImportError, RuntimeError, AttributeError) as error:  # what a torchvision built for another torch raises
+    from torchvision import ops, transforms  # noqa: F401 (the compiled part of ops loads only with the right torch)
+except (ImportError, RuntimeError, AttributeError, OSError) as error:  # raised if it was built for another torch
     raise ImportError(
-        f"torchvision cannot be imported with torch {torch.__version__} ({str(error).splitlines()[0]}). "
+        f"torchvision cannot be imported with torch {torch.__version__} ({str(error).partition(chr(10))[0]}). "
         "Run: pip install --upgrade torch torchvision. Then check with: mnist-s5 doctor."
     ) from error
 
-MEAN, STD = 0.1307, 0.3081  # of all training pixels on a scale of 0 to 1; 01_data_visualization measures them
+MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to 0 to 1; 01_data_visualization computes them
 SOURCES = ("auto", "mnist", "sample")
 Transform = Callable[[Image.Image], Any]
 
@@ -51,7 +51,7 @@ def train_transforms(flip_prob: float = 0.0, crop_prob: float = 0.1, degrees: fl
     """Return the reference's training pipeline: PIL image to normalized float [1, 28, 28].
 
     Args:
-        flip_prob: Probability of a horizontal flip. The reference's text mentions flips; its code has none.
+        flip_prob: Probability of a horizontal flip. The reference describes flips, but its code has none.
         crop_prob: Probability of cropping the middle 22 pixels and enlarging them to 28.
         degrees: Maximum rotation in either direction.
     """
@@ -71,7 +71,7 @@ def test_transforms() -> transforms.Compose:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Return pixels from 0 to 255, uint8 or float of any shape, as the float values that `test_transforms` gives."""
+    """Convert pixels (0 to 255, any shape or dtype) to normalized floats, as `test_transforms` does."""
     return images.to(torch.float32, copy=True).div_(255).sub_(MEAN).div_(STD)
 
 
@@ -89,7 +89,7 @@ def _mnist(folder: Path) -> list[tuple[Tensor, Tensor]]:
 
 @lru_cache(maxsize=1)
 def _why_unavailable(folder: Path) -> str:
-    """Return why full MNIST cannot be loaded, or "". Cached, so that a session uses the same digits everywhere."""
+    """Return why full MNIST cannot be loaded, or "". Cached, so one session never mixes full MNIST and the sample."""
     try:
         _mnist(folder)
     except DataError as error:
@@ -120,7 +120,9 @@ def load_mnist(source: str = "auto") -> tuple[DigitDataset, DigitDataset]:
     """
     if source not in SOURCES:
         raise ValueError(f"source={source!r} is unknown. Choose one of {', '.join(SOURCES)}.")
-    why = "source='sample'" if source == "sample" else _why_unavailable(data_folder()) if source == "auto" else ""
+    why = ""
+    if source != "mnist":
+        why = _why_unavailable(data_folder()) if source == "auto" else "source='sample'"
     if why:
         print(
             "NOTICE: using the embedded sample (4,000 training + 1,000 test digits) instead of full MNIST. "
@@ -128,7 +130,7 @@ def load_mnist(source: str = "auto") -> tuple[DigitDataset, DigitDataset]:
             file=sys.stderr,
         )
     (x, y), (x_test, y_test) = _sample() if why else _mnist(data_folder())
-    name = "sample" if why else "mnist"  # clones, so that nobody changes the cached digits
+    name = "sample" if why else "mnist"  # clones, so callers cannot modify the cache
     return (
         DigitDataset(x.clone(), y.clone(), name, train_transforms()),
         DigitDataset(x_test.clone(), y_test.clone(), name),
@@ -136,7 +138,7 @@ def load_mnist(source: str = "auto") -> tuple[DigitDataset, DigitDataset]:
 
 
 def train_val_split(dataset: DigitDataset, n: int = 5000, seed: int = 0) -> tuple[DigitDataset, DigitDataset]:
-    """Split n random digits off as a validation set, for every choice that must not depend on the test set.
+    """Split off n random digits as a validation set, for choices that must not use the test set.
 
     Returns:
         The training set with the dataset's transform, and the validation set with `test_transforms()`.

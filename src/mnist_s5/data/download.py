@@ -26,7 +26,7 @@ SHA256 = {
 
 
 class DataError(RuntimeError):
-    """Full MNIST is unavailable. The message tells what was tried and what to do."""
+    """An MNIST file is unavailable, or the data folder cannot be used. The message says what to do."""
 
 
 def data_folder() -> Path:
@@ -42,11 +42,11 @@ def _verified(path: Path) -> bytes | None:
 
 
 def local_file(raw: Path, name: str) -> bytes | None:
-    """Return the published bytes of a raw file if it, or its .gz, is intact in the folder `raw`; otherwise None."""
+    """Return a raw file's content if it, or its .gz, is in the folder `raw` with the right SHA-256; otherwise None."""
     blob = _verified(raw / name)
     if blob is None and (packed := _verified(raw / f"{name}.gz")) is not None:
         blob = gzip.decompress(packed)
-        with suppress(OSError):  # the unpacked copy only saves time
+        with suppress(OSError):  # keeping the unpacked file is optional
             atomic_write(raw / name, blob)
     return blob
 
@@ -65,15 +65,15 @@ def _download(raw: Path, name: str) -> bytes:
             if isinstance(error, OSError) and isinstance(to_write_error(error, raw), WriteError):
                 raise
             failures.append(f"{mirror} ({type(error).__name__})")
+    problem = "corrupted in" if (raw / name).exists() else "missing from"
     raise DataError(
-        f"{name} is {'corrupted' if (raw / name).exists() else 'missing'} in {raw}, and could not be downloaded from "
-        f"{' or '.join(failures) or 'any mirror'}. Set MNIST_S5_DATA to a folder that contains MNIST/raw, try another "
-        "network, or use source='sample'."
+        f"{name} is {problem} {raw}, and could not be downloaded from {' or '.join(failures) or 'any mirror'}. "
+        "Set MNIST_S5_DATA to a folder that contains MNIST/raw, try another network, or use source='sample'."
     )
 
 
 def raw_file(raw: Path, name: str) -> bytes:
-    """Return the published bytes of a raw file from the folder `raw`, downloading it if necessary.
+    """Return a raw file's content from the folder `raw`, downloading it if necessary.
 
     Raises:
         DataError: If the file is unavailable or the folder cannot be used.
@@ -86,4 +86,6 @@ def raw_file(raw: Path, name: str) -> bytes:
             atomic_write(raw / name, blob)
         return blob
     except OSError as error:
-        raise DataError(f"{to_write_error(error, raw)} (Set MNIST_S5_DATA, or use source='sample'.)") from error
+        raise DataError(
+            f"{to_write_error(error, raw)} Or set MNIST_S5_DATA to another folder, or use source='sample'."
+        ) from error

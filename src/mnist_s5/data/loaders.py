@@ -1,8 +1,9 @@
-"""Data loaders: torch's own, image by image, and one that makes whole batches on the device.
+"""Data loaders: torch's DataLoader, which transforms one image at a time, and DeviceLoader, which makes whole batches.
 
-Both draw from torch's global generator, so `seed_everything` decides the order and the augmentation of every epoch.
+Both sample from torch's global generator, so `seed_everything` determines the order and the augmentation of an epoch.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,13 +21,13 @@ def make_dataloader(
 ) -> DataLoader:
     """Return torch's DataLoader with up to two workers on Linux and pinned memory for CUDA."""
     kind = torch.device(device).type
-    # Worker processes hang or warn beside MPS, and in notebooks where they are spawned (Windows, macOS).
+    # Workers can hang or warn with MPS, and in notebooks on platforms that spawn processes (Windows, macOS).
     workers = min(2, len(os.sched_getaffinity(0))) if sys.platform == "linux" and kind != "mps" else 0
     return DataLoader(dataset, batch_size, shuffle, num_workers=workers, pin_memory=kind == "cuda")
 
 
 class DeviceLoader:
-    """Batches made on the device: all digits stay there as one uint8 tensor, and a batch is a slice of it.
+    """A loader that makes batches on the device: all images stay there as one uint8 tensor, which batches index.
 
     Iterating yields normalized images, float [batch_size, 1, 28, 28], and labels, int64 [batch_size]. The dataset's
     own transform is not used.
@@ -34,10 +35,10 @@ class DeviceLoader:
     Args:
         dataset: The digits.
         batch_size: Images per batch. The last batch may be smaller.
-        transform_sampler: Takes the number of images and returns an affine matrix for each, as `sample_affine` does.
-            None leaves the images as they are.
-        shuffle: Whether each epoch has a new random order.
-        device: Where the digits stay.
+        transform_sampler: Called with the number of images, returns one affine matrix per image, like `sample_affine`.
+            None disables augmentation.
+        shuffle: Whether to reshuffle every epoch.
+        device: Device that holds the data.
     """
 
     def __init__(
@@ -54,18 +55,17 @@ class DeviceLoader:
         self.images, self.labels = dataset.data.unsqueeze(1).to(device), dataset.targets.to(device)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n, device, sample = len(self.labels), self.labels.device, self.transform_sampler
-        # Random numbers come from the CPU, so they are the same on every device. The whole epoch's go to the device at
-        # once, so that no step waits for them.
-        order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        matrices = sample(n) if sample else torch.empty(n, 0)
-        splits = (each.to(device).split(self.batch_size) for each in (order, matrices))
-        for rows, theta in zip(*splits, strict=True):
-            images = self.images[rows]
-            yield normalize(apply_affine(images, theta) if sample else images), self.labels[rows]
+        n, device = len(self.labels), self.labels.device
+        # Sample on the CPU, so every device gets the same numbers, and for the whole epoch, so no step waits for them.
+        order = (torch.randperm(n) if self.shuffle else torch.arange(n)).to(device)
+        theta = self.transform_sampler(n).to(device) if self.transform_sampler else None
+        for start in range(0, n, self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            images = self.images[order[batch]]
+            yield normalize(images if theta is None else apply_affine(images, theta[batch])), self.labels[order[batch]]
 
 
 def get_trainloader(
@@ -75,7 +75,7 @@ def get_trainloader(
     transform: Transform | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[DigitDataset, DataLoader]:
-    """Return the training digits and their loader, which shuffles them anew for each epoch.
+    """Return the training set and its loader, reshuffled every epoch.
 
     A batch holds images, float [batch_size, 1, 28, 28], and labels, int64 [batch_size]. See `load_mnist` for `source`
     and for the errors raised.
@@ -88,6 +88,6 @@ def get_trainloader(
 def get_testloader(
     batch_size: int = 512, *, source: str = "auto", device: torch.device | str = "cpu"
 ) -> tuple[DigitDataset, DataLoader]:
-    """Return the test digits and their loader, which keeps their order. See `get_trainloader`."""
+    """Return the test set and its loader, in fixed order. See `get_trainloader`."""
     _, dataset = load_mnist(source)
     return dataset, make_dataloader(dataset, batch_size, device=device)

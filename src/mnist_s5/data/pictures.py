@@ -1,4 +1,4 @@
-"""From a picture of a digit to the form that the network was trained on.
+"""Convert an image of a handwritten digit to MNIST's format.
 
 As on the MNIST page of LeCun, Cortes, and Burges, the strokes are scaled to fit 20×20 pixels, and their center of mass
 goes to the middle of 28×28.
@@ -19,17 +19,17 @@ MAX_PIXELS = 50_000_000
 
 
 class ImageError(ValueError):
-    """The file is not an image, or shows no digit. The message tells which."""
+    """The file is not an image, or shows no digit. The message says which."""
 
 
 def _open(path: str | Path) -> Image.Image:
-    """Return the picture in gray, upright, on a background that differs from its strokes."""
+    """Open an image as upright grayscale. Transparency becomes black behind bright strokes, otherwise white."""
     if not os.path.isfile(path):
         raise ImageError(f"{path} does not exist or is not a file.")
     too_large = ImageError(f"{path} has more than {MAX_PIXELS:,} pixels. Save it smaller.")
     try:
         with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("ignore")  # Pillow warns above a limit of its own, which is higher
+            warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
             if file.width * file.height > MAX_PIXELS:
                 raise too_large
             picture = ImageOps.exif_transpose(file)
@@ -50,7 +50,7 @@ def _open(path: str | Path) -> Image.Image:
 
 
 def prepare(path: str | Path) -> Tensor:
-    """Return the digit in an image file as MNIST would hold it: uint8 [28, 28], 0 for background.
+    """Return the digit in an image file in MNIST's format: uint8 [28, 28], 0 for background.
 
     Raises:
         ImageError: If the file is not an image, is too large, or is blank.
@@ -59,14 +59,16 @@ def prepare(path: str | Path) -> Tensor:
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     strokes = abs(pixels - np.median(border))
     if strokes.max() < 40:
-        raise ImageError(f"{path} shows no digit: all of it has nearly the same brightness. Use darker strokes.")
+        raise ImageError(
+            f"{path} shows no digit: its brightness is nearly uniform. Use dark strokes on a light background."
+        )
     strokes = np.where(strokes < 0.25 * strokes.max(), 0, strokes) * (255 / strokes.max())
     rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
     digit = Image.fromarray(strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = 20 / max(digit.size)
     small = digit.resize([max(1, round(side * scale)) for side in digit.size], Image.Resampling.BOX)
     mass = np.asarray(small, np.float64)
-    mass *= 255 / mass.max()  # thin strokes in a large picture become pale
+    mass *= 255 / mass.max()  # thin strokes fade when a large image is reduced
     y, x = (int(14 - np.average(np.indices(mass.shape)[axis] + 0.5, weights=mass) + 0.5) for axis in (0, 1))
     x, y = min(max(x, 0), 28 - small.width), min(max(y, 0), 28 - small.height)
     canvas = torch.zeros(28, 28, dtype=torch.uint8)

@@ -1,1 +1,1 @@
-"""Everything that is drawn: images, charts, and the network. Each function returns a figure with alt text."""
+"""Figures of images, numbers, and the network. Each function returns a figure with alt text."""

@@ -1,4 +1,4 @@
-"""What every figure shares: one palette, two sizes, an alt text, and a title that names the digits it shows."""
+"""What every figure shares: palette, default sizes, alt text, and a title that names any dataset but full MNIST."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's palette, and a gray that is legible on white
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe-Ito blue and vermilion, and a gray legible on white
 WIDE, TALL = (9.0, 3.4), (9.0, 6.6)  # inches
 
 
@@ -33,10 +33,10 @@ def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, flo
         title: Its title. Unless the dataset is full MNIST, the title and the alt text say which one it is.
         alt: The figure in words.
         dataset: Name of the dataset, as `DigitDataset.name`; None if the figure does not depend on digits.
-        size: `WIDE` or `TALL`.
+        size: Width and height in inches.
     """
-    notice = {None: "", "mnist": "", "sample": " · embedded sample, not full MNIST"}.get(dataset)
-    title += f" · {dataset} digits, not full MNIST" if notice is None else notice
+    if dataset not in (None, "mnist"):
+        title += f" · {'embedded sample' if dataset == 'sample' else f'{dataset} digits'}, not full MNIST"
     figure = AltTextFigure(figsize=size, dpi=80, layout="constrained", facecolor="white")
     figure.suptitle(title, fontsize=12)
     figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}"

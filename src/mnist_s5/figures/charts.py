@@ -1,5 +1,6 @@
-"""Figures of numbers: bars, lines, seeds as dots, calibration, and the curves of a run."""
+"""Figures of numbers: bars, lines, strip plots, reliability diagrams, ablations, and training curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -12,7 +13,10 @@ from torch import Tensor
 from ..training.checkpoint import Epoch, History
 from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, new_figure
 
-PUBLISHED, PUBLISHED_RUNS = 99.35, (99.19, 99.34)  # test accuracy, percent: the reference's, and nine others' range
+PUBLISHED, PUBLISHED_RUNS = (
+    99.35,
+    (99.19, 99.34),
+)  # test accuracy in percent: the reference's, and the range of nine other published runs
 Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y
 
 
@@ -31,7 +35,7 @@ def bar_chart(
 
 
 def _draw_lines(axes: Axes, lines: Mapping[str, Line], styles: Sequence[tuple[str, str]]) -> None:
-    """Draw the first line on top."""
+    """Draw the lines in these colors and styles, the first one on top."""
     if len(lines) > len(styles):
         raise ValueError(f"A plot has room for {len(styles)} lines, got {len(lines)}. Draw several plots.")
     for order, ((name, (x, y)), (color, style)) in enumerate(zip(lines.items(), styles[: len(lines)], strict=True)):
@@ -53,10 +57,10 @@ def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, d
 def panels(
     parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
 ) -> AltTextFigure:
-    """Draw a small plot for each part, three per row, with up to two lines. The second one is gray and behind."""
+    """Draw a small plot for each part, three per row, with up to two lines. The second is gray, behind the first."""
     ends = [", ".join(f"{label} ends at {y[-1]:.3g}" for label, (_, y) in lines.items()) for lines in parts.values()]
     alt = "; ".join(f"{name}: {end}" for name, end in zip(parts, ends, strict=True))
-    rows = -(-len(parts) // 3)
+    rows = math.ceil(len(parts) / 3)
     figure = new_figure(title, alt, dataset, TALL if rows > 1 else WIDE)
     grid = figure.subplots(rows, 3, squeeze=False).flatten()
     for (name, lines), ylabel, axes in zip(parts.items(), ylabels, grid[: len(parts)], strict=True):
@@ -80,7 +84,7 @@ def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
 
 
 def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
-    """Draw every value of every group as a dot, a group per row, with a mark for its median."""
+    """Draw every value of every group as a dot, one row per group, with a mark for its median."""
     ends = {name: f"{min(values):.2f} to {max(values):.2f}" for name, values in groups.items()}
     alt = ", ".join(f"{name}: {ends[name]}, median {median(values):.2f}" for name, values in groups.items())
     figure = new_figure(title, alt, dataset, (WIDE[0], 1.4 + 0.45 * len(groups)))
@@ -91,15 +95,16 @@ def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, d
 
 
 def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset: str | None) -> AltTextFigure:
-    """Draw the fraction of correct predictions over their confidence. On the diagonal, a network is calibrated.
+    """Draw the fraction of correct predictions over their confidence.
+
+    Points on the diagonal are well calibrated. Error bars are 95% intervals, and the number above each counts the
+    predictions of its bin.
 
     Args:
         confidence: Float [N], from 0 to 1, sorted into ten bins of equal width. Empty bins are left out.
         correct: Bool [N].
         title: Title of the figure.
         dataset: See `new_figure`.
-
-    The bars are 95% intervals. The number above counts the predictions in the bin.
     """
     figure = new_figure(title, "", dataset, TALL)
     axes, told = figure.subplots(), []
@@ -120,7 +125,7 @@ def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset
 
 
 def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
-    """Return the 95% interval of E. B. Wilson (1927) for a fraction that was counted among n."""
+    """Return the 95% Wilson score interval (1927) for a fraction observed in n trials."""
     z = 1.96**2 / n
     reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
     return (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
@@ -133,7 +138,7 @@ def _log_ticks(axis: Axis, subs: Sequence[float]) -> None:
 
 
 def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -> AltTextFigure:
-    """Draw recorded recipes below each other: a bar for the median training time, and a dot for each seed's error.
+    """Draw one row per recipe: a bar for the median training time, and a dot for each seed's error.
 
     Args:
         rows: Each with a name, and lists with a value per seed: seconds, and val_accuracy in percent.
@@ -171,12 +176,14 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
     grid = figure.subplots(2, 2, sharex=True).flatten()
     for axes, field in zip(grid, ("train_loss", "test_loss", "train_accuracy", "test_accuracy"), strict=True):
         part, what = field.split("_")
-        runs: list[tuple[list[Epoch], str, str, str]] = [(reference or [], GRAY, "", "reference, recorded")]
-        runs.append((history, BLUE if part == "train" else ORANGE, "o", "this run"))
-        for run, color, marker, label in runs:
-            x, y = [entry.epoch for entry in run], [getattr(entry, field) for entry in run]
+        run: list[Epoch]
+        for run in (reference or [], history):
+            style: dict[str, Any] = {"color": GRAY, "label": "reference, recorded"}
+            if run is history:
+                color = BLUE if part == "train" else ORANGE
+                style = {"color": color, "marker": "o", "markersize": 5, "label": "this run"}
             if run:
-                axes.plot(x, y, color=color, marker=marker, markersize=5, label=label)
+                axes.plot([entry.epoch for entry in run], [getattr(entry, field) for entry in run], **style)
         axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
         axes.set(ylabel="loss (nats)" if what == "loss" else "percent", xlabel="epoch")
         axes.grid(alpha=0.3)
@@ -190,7 +197,7 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
 
 
 def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: History) -> None:
-    """Draw what was published about the reference beside the test accuracy of a run."""
+    """Add the published accuracies of the reference to the plot of the test accuracy."""
     axes.axhspan(*PUBLISHED_RUNS, color="gold", alpha=0.4, label="nine published runs, last epoch")
     axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED}%")
     axes.set_ylim(min(96, *(entry.test_accuracy - 1 for entry in history)), 100)

@@ -26,15 +26,16 @@ def image_grid(
     """Draw images in rows, each below its caption. A smaller image is drawn smaller.
 
     Args:
-        images: Each [H, W] or [1, H, W]. For bytes, 0 is white and 255 black; for floats, an image's own extremes are.
+        images: Each [H, W] or [1, H, W]. Bytes: 0 is white, 255 black. Floats are scaled to each image's own range.
         captions: One per image.
         title: Title of the figure.
         dataset: See `new_figure`.
         columns: Images per row.
         signed: Draw zero white, positive values orange, and negative ones purple.
     """
-    rows, side = -(-len(images) // columns), max(max(image.shape[-2:]) for image in images)
-    alt = f"{len(images)} images in {rows} row{'s' * (rows > 1)} of {columns}: {', '.join(captions)}".replace("\n", " ")
+    rows, side = math.ceil(len(images) / columns), max(max(image.shape[-2:]) for image in images)
+    shape = f"{rows} row{'s' * (rows > 1)} of {min(columns, len(images))}"
+    alt = f"{len(images)} images in {shape}: {', '.join(captions)}".replace("\n", " ")
     figure = new_figure(title, alt, dataset, TALL if rows > 2 else WIDE)
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for image, caption, axes in zip(images, captions, grid[: len(images)], strict=True):
@@ -53,7 +54,7 @@ def image_grid(
 
 
 def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any]) -> None:
-    """Draw an image in the middle of a square with this side."""
+    """Draw an image centered in a square of this side."""
     axes.imshow(pixels, **shades)
     top, left = ((side - length) / 2 for length in pixels.shape)
     axes.set(xlim=(-0.5 - left, pixels.shape[1] - 0.5 + left), xticks=[])
@@ -62,7 +63,7 @@ def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any
 
 
 def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure:
-    """Draw twelve digits of the loader's first batch in a 3×4 grid with their labels, as the network receives them."""
+    """Draw the first twelve images of a batch, as the network receives them, in a 3×4 grid with their labels."""
     images, labels = next(iter(train_loader))
     captions = [str(int(label)) for label in labels[:12]]
     dataset = getattr(train_loader.dataset, "name", "other")
@@ -70,7 +71,7 @@ def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure
 
 
 def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
-    """Draw one digit, uint8 [28, 28], as the table of its 784 numbers, each on its own shade."""
+    """Draw one digit, uint8 [28, 28], as the table of its 784 numbers, each cell shaded by its value."""
     alt = "The numbers are high where the strokes are"
     figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, TALL)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""What a network is made of: torchinfo's summary, a table of its layers, and a drawing."""
+"""Describe a network: torchinfo's summary, a table of its layers, and a drawing."""
 
 import math
 import re
@@ -19,33 +19,32 @@ class Layer(NamedTuple):
     layer: str
     output: tuple[int, ...]  # shape without the batch dimension
     parameters: int
-    multiply_adds: int  # of the weights; biases are not counted
+    multiply_adds: int  # excluding biases
     receptive_field: int  # side of the square of input pixels that one output value depends on
 
 
 def model_summary(model: nn.Module) -> ModelStatistics:
-    """Return torchinfo's summary for one image, after checking its total against the parameters themselves."""
+    """Return torchinfo's summary for one image."""
     columns = ("input_size", "output_size", "num_params", "mult_adds")
-    statistics = summary(model, input_size=(1, 1, 28, 28), col_names=columns)
-    counted = sum(parameter.numel() for parameter in model.parameters())
-    assert statistics.total_params == counted, f"torchinfo counts {statistics.total_params}, not {counted} parameters"
-    return statistics
+    return summary(model, input_size=(1, 1, 28, 28), col_names=columns)
 
 
 def layer_table(model: nn.Module) -> list[Layer]:
     """Return the steps of the forward pass that have parameters or change the shape, in order.
 
-    Nothing is derived from the kinds of the layers. torch counts the multiply-adds, and receptive fields are measured:
-    they hold the pixels that have a gradient in any of 64 random images.
+    Nothing is hard-coded per type of layer: torch counts the multiply-adds, and a receptive field is the extent of the
+    input pixels that have a nonzero gradient in any of 64 random images.
 
     Raises:
         torch.fx.proxy.TraceError: If the forward pass depends on the values of the image.
     """
     was_training, device = model.training, next(model.parameters()).device
     images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device).requires_grad_()
-    recorder = _Recorder(fx.symbolic_trace(model.eval()), images)
-    recorder.run(images)
-    model.train(was_training)
+    try:
+        recorder = _Recorder(fx.symbolic_trace(model.eval()), images)
+        recorder.run(images)
+    finally:
+        model.train(was_training)
     return recorder.table
 
 
@@ -66,7 +65,7 @@ class _Recorder(fx.Interpreter):
             if parameters or shape != inputs[0].shape[1:]:
                 name = str(n.target) if module else re.sub(r"_\d+$", "", n.name)
                 multiply_adds = counter.get_total_flops() // (2 * len(output))
-                if output.dim() > 2 or output.numel() != inputs[0].numel():  # flatten depends on what its input does
+                if output.dim() > 2 or output.numel() != inputs[0].numel():  # flatten keeps its input's
                     self.field = _receptive_field(output, self.images)
                 self.table.append(Layer(name, shape, parameters, multiply_adds, self.field))
         return output

@@ -1,4 +1,4 @@
-"""A notebook's parameters: the types that its parameters cell declares, and the one check of every value."""
+"""Parse and check notebook parameters against the types that the parameters cell declares."""
 
 import ast
 import math
@@ -13,27 +13,28 @@ _WANTED = {"int": "an integer", "float": "a finite number", "bool": "True or Fal
 
 
 class RunError(RuntimeError):
-    """A run cannot start, or one of its cells failed. The message tells why."""
+    """A run cannot start, or one of its cells failed. The message says why."""
 
 
-def declared_types(source: str, untyped: bool = False) -> dict[str, str]:
-    """Return the name and type of each annotated variable that a cell sets, in the order of the cell.
+def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
+    """Return the type and the code of the value of each annotated variable that a cell sets.
 
     Args:
         source: The code of the cell.
         untyped: Whether to include variables without annotation. They have the type of their value.
     """
-    types = {}
+    found = {}
     try:
         lines = ast.parse(source).body
-    except (SyntaxError, ValueError):  # a magic
+    except (SyntaxError, ValueError):  # the cell contains IPython magics
         lines = []
     for line in lines:
         if isinstance(line, ast.AnnAssign) and line.value:
-            types[ast.unparse(line.target)] = ast.unparse(line.annotation)
+            found[ast.unparse(line.target)] = ast.unparse(line.annotation), ast.unparse(line.value)
         elif untyped and isinstance(line, ast.Assign):
-            types[ast.unparse(line.targets[0])] = type(_literal(ast.unparse(line.value))).__name__
-    return types
+            code = ast.unparse(line.value)
+            found[ast.unparse(line.targets[0])] = type(_literal(code)).__name__, code
+    return found
 
 
 def check_value(name: str, value: Any, types: dict[str, str]) -> None:
@@ -56,10 +57,10 @@ def _without_none(kind: str) -> tuple[str, bool]:
 def check_parameters() -> None:
     """Check the parameters of the notebook that calls this, right after its parameters cell.
 
-    papermill runs a notebook with an unknown parameter as if it had not been passed.
+    papermill only warns about an unknown parameter, so a misspelled name would be ignored.
 
     Raises:
-        RunError: For an unknown parameter, and for a value of another type than the parameters cell declares.
+        RunError: If a parameter is unknown, or its value has the wrong type.
     """
     from IPython import get_ipython
 
@@ -68,27 +69,28 @@ def check_parameters() -> None:
 
 
 def check_cells(cells: Iterable[str]) -> None:
-    """Check parameters in the cells that were run so far. The first cell that declares types has the parameters.
+    """Check the parameters in the cells that were run so far.
 
-    A cell that begins with "# Parameters" is papermill's. If a cell was run again, the last run counts.
+    The first cell with annotated variables is the parameters cell; one that starts with "# Parameters" is papermill's.
+    If a cell was run twice, the last time counts.
     """
-    types: dict[str, str] = {}
-    own = injected = ""
+    own: dict[str, tuple[str, str]] = {}
+    injected = ""
     for source in cells:
-        found = declared_types(source)
+        found = declared(source)
         if source.partition("\n")[0].strip() == "# Parameters":
             injected = source
-        elif found and (not types or found.keys() == types.keys()):
-            types, own = found, source
-    typed = [line for line in ast.parse(own).body if isinstance(line, ast.AnnAssign) and line.value]
-    given = [(ast.unparse(line.target), ast.unparse(line).partition(" = ")[2]) for line in typed]
+        elif found and (not own or found.keys() == own.keys()):
+            own = found
+    types = {name: kind for name, (kind, _) in own.items()}
+    given = [(name, code) for name, (_, code) in own.items()]
     for line in ast.parse(injected).body:
         if not isinstance(line, ast.Assign) or len(line.targets) > 1:
-            raise RunError(f"The name of a parameter is code ({ast.unparse(line)}). Use the name of a parameter.")
+            raise RunError(f"Expected the name of a parameter, got code: {ast.unparse(line)}.")
         given.append((ast.unparse(line.targets[0]), ast.unparse(line.value)))
     for name, code in given:
         value = _literal(code)
-        if value is not ... or name not in types:  # other expressions are computed, and not checked
+        if value is not ... or name not in types:  # other expressions cannot be checked
             check_value(name, value, types)
 
 
@@ -101,7 +103,7 @@ def _literal(text: str) -> Any:
 
 
 def _from_text(text: str, kind: str) -> Any:
-    """Return the value that a text on the command line means for a parameter of this type, or the text itself."""
+    """Convert a text from the command line to the type of its parameter. Return it unchanged if that fails."""
     bare, _ = _without_none(kind)
     if bare == "str":
         return text
@@ -110,12 +112,13 @@ def _from_text(text: str, kind: str) -> Any:
 
 
 def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return, for each notebook, the values of the parameters that it has, in the types that it declares.
+    """Return, for each notebook, the values of its parameters in their declared types.
 
     Raises:
         RunError: For a name that no notebook has, a value of another type, or a file that is not a notebook.
     """
-    types = [declared_types(_parameters_cell(notebook), untyped=True) for notebook in notebooks]
+    cells = [declared(_parameters_cell(notebook), untyped=True) for notebook in notebooks]
+    types = [{name: kind for name, (kind, _) in cell.items()} for cell in cells]
     everything = {name: kind for each in types for name, kind in each.items()}
     values: list[dict[str, Any]] = [{} for _ in notebooks]
     for name, text in pairs:
@@ -131,11 +134,11 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]
 
 
 def _parameters_cell(notebook: Path) -> str:
-    """Return the code of the cell that is tagged as papermill asks for."""
+    """Return the code of the cell that is tagged "parameters", as papermill asks for."""
     import nbformat
 
     try:
         cells = nbformat.read(notebook, as_version=4).cells
-    except Exception as error:  # whatever nbformat raises for another file
+    except Exception as error:  # nbformat raises many types for other files
         raise RunError(f"{notebook} is not a notebook ({type(error).__name__}).") from error
     return "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ()))

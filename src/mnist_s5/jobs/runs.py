@@ -1,4 +1,4 @@
-"""Notebooks executed through papermill, the folders that runs write to, and the runs that the course recorded."""
+"""Run notebooks with papermill, and find run folders and recorded results."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from .parameters import RunError
 
 
 def course_path(path: str) -> Path:
-    """Return a path inside the course: in the installed package, which has a copy, or in the checkout around it."""
+    """Return a path in the course: from the installed package if it has a copy, otherwise from the checkout."""
     package = Path(__file__).parents[1]
     return package / path if (package / path).exists() else package.parents[1] / path
 
@@ -31,7 +31,9 @@ def new_run(run_dir: str = "") -> Path:
     Raises:
         OSError: If it cannot be created.
     """
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # microseconds, since many runs may start in one second
+    stamp = datetime.now().strftime(
+        "%Y-%m-%d_%H-%M-%S-%f"
+    )  # microseconds, because several runs may start within a second
     folder = Path(run_dir).expanduser() if run_dir else runs_folder() / stamp
     try:
         folder.mkdir(parents=True, exist_ok=bool(run_dir))
@@ -41,7 +43,7 @@ def new_run(run_dir: str = "") -> Path:
 
 
 def last_checkpoint(run_dir: str = "") -> Path:
-    """Return the newest weights under the given folder; or else those of the newest run; or else the pretrained ones.
+    """Return the newest weights in the given folder, otherwise in any run, otherwise the pretrained weights.
 
     Raises:
         FileNotFoundError: If the given folder does not exist.
@@ -63,7 +65,7 @@ def recorded(name: str) -> tuple[History, dict[str, Any]]:
 
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:
-    """Return the notebooks with these names or paths; "all" stands for every notebook of the course."""
+    """Return the notebooks with these names or paths. "all" means the numbered ones, without the exercises."""
     notebooks = sorted(course_path("notebooks").rglob("*.ipynb"))
     ours = {path.stem: path for path in notebooks if "checkpoint" not in path.stem}
     found: list[Path] = []
@@ -77,11 +79,8 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
     return found
 
 
-def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Path:
-    """Execute a notebook into a folder, and save each figure beside it, named after its cell.
-
-    Returns:
-        The executed notebook.
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook into an existing folder, and save each figure beside it, named after its cell.
 
     Raises:
         RunError: If a cell fails. The notebook up to that cell is kept.
@@ -91,16 +90,16 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Pa
     target = folder / notebook.name
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        quiet = ["--log-level=ERROR"]  # the kernel warns about its transports, which is of no use to learners
+        quiet = ["--log-level=ERROR"]  # hide the kernel's warnings about its transports
         done = execute_notebook(notebook, target, parameters, kernel_name="python3", extra_arguments=quiet)
     except PapermillExecutionError as error:
         raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {target})") from None
     except RuntimeError as error:  # the kernel died
-        raise RunError(f"{notebook.stem} stopped: {error}. Was the memory too small? (see {target})") from error
+        raise RunError(
+            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory. (see {target})"
+        ) from error
     for cell in done.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 atomic_write(folder / f"{notebook.stem}-{cell.id}.png", base64.b64decode(output.data["image/png"]))
-    return target

@@ -1,4 +1,4 @@
-"""What a run keeps in its folder: weights, a resume file per epoch, and metrics.json. All are checked when read."""
+"""Files in a run folder: weights, a resume file per epoch, and metrics.json. Each is validated when read."""
 
 import contextlib
 import hashlib
@@ -8,10 +8,8 @@ import platform
 import sys
 import zipfile
 from collections.abc import Iterable
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, NamedTuple
 
 import torch
@@ -27,15 +25,15 @@ MODEL_FILE = "model.safetensors"
 
 
 class Epoch(NamedTuple):
-    """One entry of a History: losses in nats, accuracies in percent. `epoch` counts passes over the training set."""
+    """One entry of a History: losses in nats, accuracies in percent."""
 
-    epoch: float
-    learning_rate: float  # of the epoch's first step
+    epoch: float  # passes completed, possibly fractional
+    learning_rate: float  # at the epoch's first step
     train_loss: float
     train_accuracy: float
     test_loss: float
     test_accuracy: float
-    seconds: float  # of training, without the test
+    seconds: float  # training only, without evaluation
 
     def __str__(self) -> str:
         train = f"train {self.train_loss:.4f} {self.train_accuracy:6.2f}%"
@@ -51,7 +49,7 @@ class History(list[Epoch]):
 
 
 class CheckpointError(RuntimeError):
-    """A file is corrupted, or belongs to another network or run. The message tells which, and what to do."""
+    """A file is corrupted, or belongs to another network or run. The message says which, and what to do."""
 
 
 def fingerprint(weights: dict[str, Tensor]) -> str:
@@ -63,14 +61,16 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
-    """Save the model's weights, and plain facts about them, to a safetensors file.
+    """Save the model's weights and JSON-serializable metadata to a safetensors file.
 
     Raises:
         CheckpointError: If a weight is not finite.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise CheckpointError("The network's weights are not finite, so it cannot predict anything. Train again.")
+        raise CheckpointError(
+            "The weights are not finite, so they were not saved. Lower the learning rate, and train again."
+        )
     facts = {"about": json.dumps(about), "sha256": fingerprint(weights)}
     atomic_write(Path(path), save(weights, facts))
 
@@ -87,20 +87,19 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}. Train first, or load the pretrained weights.")
+        raise FileNotFoundError(f"There is no checkpoint at {path}. Train first, or use the pretrained weights.")
     model = Net()
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        intact = facts.get("sha256") == fingerprint(weights)
         about = json.loads(facts.get("about", "{}"))
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is corrupted or not a safetensors file ({error}). Train again.") from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
         raise CheckpointError(f"{path.name} belongs to another network. Expected the weights {', '.join(expected)}.")
-    if not intact:
+    if facts.get("sha256") != fingerprint(weights):
         raise CheckpointError(f"{path.name} is corrupted: its weights have changed since they were saved. Train again.")
     model.load_state_dict(weights)
     return model.eval(), about
@@ -114,14 +113,14 @@ class RunFolder:
 
     Args:
         folder: Where to write.
-        facts: What identifies the run. Only a run with the same facts is resumed.
-        environment: What else the last digits of its results depend on.
+        facts: Identify the run. Only a run with equal facts is resumed.
+        environment: Device, dtype, threads, and versions. A change may alter the last digits.
         parts: The objects to save and restore: "model", "optimizer", and "scheduler".
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], environment: dict[str, Any], parts: dict[str, Any]) -> None:
-        self.folder, self.facts, self.parts = folder, facts, parts
-        self.environment = self.trained_in = environment
+        self.folder, self.facts, self.environment, self.parts = folder, facts, environment, parts
+        self.saved_environment = environment  # of the last epoch that was trained
 
     def files(self) -> list[Path]:
         """Return the resume files, the newest first."""
@@ -140,26 +139,23 @@ class RunFolder:
             for file in self.files():
                 file.unlink()
         files = self.files()
-        saved = next((state for state in map(self._read, files) if state), None)
-        if saved is None:
-            if files:
-                raise CheckpointError(
-                    f"All resume files in {self.folder} are corrupted. Pass resume=False to start over."
-                )
-            return []
-        short, theirs = partial(shorten, width=60, placeholder="…"), saved["facts"]
-        different = [name for name, ours in self.facts.items() if theirs.get(name) != ours]
-        if different:
-            pairs = ((name, short(str(theirs.get(name))), short(str(self.facts[name]))) for name in different[:3])
-            why = ", ".join(f"{name} is {there} there and {here} here" for name, there, here in pairs)
-            raise CheckpointError(f"{self.folder} has a different run: {why}. Use another folder or resume=False.")
-        if saved["environment"] != self.environment:
-            there, here = saved["environment"], self.environment
-            print(f"NOTICE: this run was trained in {there}. In {here}, the last digits may differ.", file=sys.stderr)
+        for file in files:
+            if (saved := self._read(file)) is not None:
+                return self._apply(file, saved)
+        if files:
+            raise CheckpointError(f"All resume files in {self.folder} are corrupted. Pass resume=False to start over.")
+        return []
+
+    def _apply(self, file: Path, saved: dict[str, Any]) -> list[Epoch]:
+        if different := _differences(saved["facts"], self.facts):
+            ways = "Use another folder, or pass resume=False to start over."
+            raise CheckpointError(f"{self.folder} contains a different run: {different}. {ways}")
+        if changed := _differences(saved["environment"], self.environment):
+            print(f"NOTICE: {changed}. The last digits may differ.", file=sys.stderr)
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
-        self.trained_in = saved["environment"]
-        print(f"resumed after epoch {saved['history'][-1][0]:g}, from {files[0].name}")
+        self.saved_environment = saved["environment"]
+        print(f"resumed after epoch {saved['history'][-1][0]:g}, from {file.name}")
         return [Epoch(*entry) for entry in saved["history"]]
 
     def _read(self, file: Path) -> dict[str, Any] | None:
@@ -170,18 +166,18 @@ class RunFolder:
             state = torch.load(file, "cpu", weights_only=True) if intact else None  # runs no code
             if isinstance(state, dict) and state.keys() == {*self.parts, "history", "facts", "environment"}:
                 return state
-        print(f"NOTICE: {file.name} is corrupted or not readable", file=sys.stderr)
+        print(f"NOTICE: skipping {file.name}, which is corrupted or unreadable", file=sys.stderr)
         return None
 
     def save(self, history: History) -> None:
-        """Write the resume file of the epoch that the history ends with, and delete all but the last two."""
-        self.trained_in = self.environment
+        """Write the latest epoch's resume file, and keep only the newest two."""
+        self.saved_environment = self.environment
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
         blob = io.BytesIO()
         torch.save(state, blob)
         atomic_write(self.folder / f"epoch-{len(history):06}.pt", blob.getvalue())
-        for old in [*self.files()[2:], *self.folder.glob(".epoch-*")]:  # the latter are left by killed processes
+        for old in [*self.files()[2:], *self.folder.glob(".epoch-*")]:  # and temporary files of killed processes
             old.unlink(missing_ok=True)
 
     def finish(self, history: History) -> None:
@@ -190,11 +186,24 @@ class RunFolder:
         save_checkpoint(self.parts["model"], self.folder / MODEL_FILE, **self.facts, **results)
         results["train_seconds"] = sum(entry.seconds for entry in history)
         entries = [entry._asdict() for entry in history]
-        write_metrics(self.folder, **self.facts, **self.trained_in, **results, history=entries)
+        write_metrics(self.folder, **self.facts, **self.saved_environment, **results, history=entries)
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Describe up to three values that differ, the first of them from where it differs."""
+    found = []
+    for name in here:
+        if there.get(name) != here[name]:
+            one, other = str(there.get(name)), str(here[name])
+            start = max(
+                0, next((n for n, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1), 0) - 20
+            )
+            found.append(f"{name} is {one[start : start + 60]} there and {other[start : start + 60]} here")
+    return ", ".join(found[:3])
 
 
 def describe_environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Return what the last digits of a result depend on, besides the facts of the run."""
+    """Return the device, dtype, threads, machine, and versions, which can affect the last digits."""
     return {"device": str(device), "dtype": str(dtype)[6:]} | _machine()
 
 
@@ -212,14 +221,14 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "metrics.json"
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{path} is corrupted. Move it away, and run again.") from error
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is corrupted. Move or delete it, then run again.") from error
 
 
 def write_metrics(folder: str | Path, **metrics: Any) -> None:
-    """Add metrics to the folder's metrics.json, with the environment in which they were measured."""
-    facts = read_metrics(folder) | _machine()
+    """Add metrics to the folder's metrics.json. The threads, machine, and versions are those of its first metrics."""
+    facts = _machine() | read_metrics(folder)
     if sys.platform == "linux":
         import resource
 

@@ -1,4 +1,4 @@
-"""Where a recipe becomes a run: network, loaders, optimizer, and schedule, and `fit`, which trains them."""
+"""Build the model, loaders, optimizer, and schedule from a recipe, and train with `fit`."""
 
 import hashlib
 import math
@@ -22,15 +22,17 @@ from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import get_device, seed_everything
 from ..model import Net
 from .checkpoint import Epoch, History, RunFolder, describe_environment
+from .checks import check_labels
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
 
-Loader = DataLoader | DeviceLoader
-
 
 def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: torch.device | str = "cpu") -> nn.Module:
-    """Build a network with the recipe's initial weights, sampled on the CPU, and its memory layout on the device."""
+    """Build a network on the device, with the recipe's memory format and initial weights.
+
+    The weights are sampled on the CPU, so they do not depend on the device.
+    """
     model = network()
     if recipe.init == "he":
         for name, parameter in model.named_parameters():
@@ -44,71 +46,88 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
 
 def make_loaders(
     recipe: Recipe, train_set: DigitDataset, test_set: DigitDataset, device: torch.device | str = "cpu"
-) -> tuple[Loader, Loader]:
-    """Return a loader of the training set, shuffled and augmented by the recipe, and one of the plain test set.
+) -> tuple[DataLoader | DeviceLoader, DeviceLoader]:
+    """Return the training loader (shuffled, augmented as the recipe says) and the test loader (neither).
 
     The datasets' own transforms are not used.
+
+    Raises:
+        TypeError: If one of them is not a DigitDataset.
+        ValueError: If it has a label that is not a digit.
     """
     for dataset in (train_set, test_set):
         if not isinstance(dataset, DigitDataset):
             got = type(dataset).__name__
             raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, name).")
-    classic = {name: getattr(recipe, name) for name in ("crop_prob", "degrees", "flip_prob")}
+        check_labels(dataset.targets, f"Dataset {dataset.name}")
+    classic: dict[str, Any] = {"crop_prob": recipe.crop_prob, "degrees": recipe.degrees, "flip_prob": recipe.flip_prob}
     test_loader = DeviceLoader(test_set, device=device)
     if not recipe.batch_augment:
         by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, train_transforms(**classic))
         return make_dataloader(by_image, recipe.batch_size, shuffle=True, device=device), test_loader
-    more = {name: getattr(recipe, name) for name in ("scale_jitter", "translate_px", "augment_prob")}
+    more: dict[str, Any] = {
+        "scale_jitter": recipe.scale_jitter,
+        "translate_px": recipe.translate_px,
+        "augment_prob": recipe.augment_prob,
+    }
     sampler = partial(sample_affine, **classic, **more)
     return DeviceLoader(train_set, recipe.batch_size, sampler, shuffle=True, device=device), test_loader
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Return SGD; or, for a recipe with Muon, Muon for all matrices and filters but the last, and SGD for the rest."""
-    every = list(parameters)
-    hidden = [parameter for parameter in every if parameter.dim() > 1][:-1]
+    """Return SGD; or Muon, with SGD for the biases and the output layer."""
+    parameters = list(parameters)
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     if not recipe.muon:
-        return SGD(every, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
-    if not hidden:
-        raise ValueError("muon=True needs a network with two matrices or more. Set muon=False.")
-    others = [parameter for parameter in every if all(parameter is not known for known in hidden)]
+        return SGD(parameters, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    if len(matrices) < 2:
+        raise ValueError("muon=True needs at least two weight matrices. Set muon=False.")
     groups = [
-        {"params": others, "use_muon": False},
-        {"params": hidden, "weight_decay": recipe.weight_decay, "dtype": recipe.dtype(hidden[0].device)},
+        {"params": [parameter for parameter in parameters if parameter.dim() < 2] + matrices[-1:], "use_muon": False},
+        {"params": matrices[:-1], "weight_decay": recipe.weight_decay},
     ]
-    return Muon(groups, recipe.learning_rate, recipe.momentum)
+    return Muon(groups, recipe.learning_rate, recipe.momentum, dtype=recipe.dtype(matrices[0].device))
 
 
 def make_scheduler(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
-    """Return the recipe's schedule, to be stepped after each optimizer step."""
+    """Return the recipe's scheduler. Step it after every optimizer step."""
     if recipe.schedule == "step":
         return StepLR(optimizer, step_size=15 * steps_per_epoch, gamma=0.1)
     total = recipe.steps(steps_per_epoch)
-    if total < 10:  # too few to warm up: OneCycleLR would divide by zero, or never leave zero
+    if total < 10:  # too few for a warm-up: OneCycleLR divides by zero at 5 steps
         return LinearLR(optimizer, start_factor=1.0, end_factor=1 / total, total_iters=total)
-    how: dict[str, Any] = {"pct_start": 0.2, "anneal_strategy": "linear", "cycle_momentum": False}
-    return OneCycleLR(optimizer, recipe.learning_rate, total_steps=total, **how)
+    rate = recipe.learning_rate
+    return OneCycleLR(optimizer, rate, total, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False)
 
 
 def smoothed_nll_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Return the mean of `F.cross_entropy(logits, labels, label_smoothing=smoothing)`, from log-probabilities.
+    """Return the same as `F.cross_entropy(logits, labels, label_smoothing=smoothing)`, from log-probabilities.
 
-    `F.cross_entropy` takes logits and would apply log_softmax a second time.
+    `F.cross_entropy` takes logits, so it would apply log_softmax a second time.
     """
     return torch.lerp(F.nll_loss(log_probs, labels), -log_probs.mean(), smoothing)
 
 
+@torch.no_grad()
 def describe_run(
     recipe: Recipe, seed: int, model: nn.Module, train_set: DigitDataset, test_set: DigitDataset
 ) -> dict[str, Any]:
-    """Return the facts that identify a run. Resuming compares them, and metrics.json records them."""
+    """Return the facts that identify a run. Resuming compares them, and metrics.json records them.
+
+    The loss of the untrained network on 100 test images tells networks apart that have the same layers, but another
+    forward().
+    """
     checksum = hashlib.sha256()
     for part in (train_set.data, train_set.targets, test_set.data, test_set.targets):
         checksum.update(part.numpy().tobytes())
+    probe = DigitDataset(test_set.data[:100], test_set.targets[:100], test_set.name)
+    device = next(model.parameters()).device
     facts: dict[str, Any] = {"dataset": train_set.name, "recipe": recipe.name, "seed": seed}
     facts |= {name: value for name, value in asdict(recipe).items() if name != "name"}
     facts |= {"train_images": len(train_set), "test_images": len(test_set), "checksum": checksum.hexdigest()[:16]}
-    return facts | {"network": " ".join(str(model).split())}  # its layers, on one line
+    facts["network"] = " ".join(str(model).split())  # its layers, on one line
+    facts["initial_loss"] = round(test(model, device, DeviceLoader(probe, device=device), progress=False).loss, 3)
+    return facts
 
 
 def fit(
@@ -123,29 +142,31 @@ def fit(
     network: Callable[[], nn.Module] = Net,
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
-    """Train a network by the recipe, and score the test set after each epoch, for the curves only.
+    """Train a network with a recipe, and evaluate it on the test set after each epoch (for plotting only).
 
-    Everything random in an epoch depends only on the seed and the number of the epoch.
+    Each epoch seeds every random generator from (seed, epoch), so resuming needs no saved random states.
 
     Args:
         recipe: How to train.
         train_set: The digits to train on.
-        test_set: The digits to score. Pass a validation set if you choose anything by the result.
-        seed: Seed of the initial weights, the order of the digits, and the augmentation.
+        test_set: The digits to evaluate on. Pass a validation set if you will use the result to choose anything.
+        seed: Random seed for initialization, shuffling, and augmentation.
         device: Where to compute. See `get_device`.
-        folder: Where to save a resume file after each epoch (the last two are kept), and at the end the weights and
-            metrics.json. A later call with the same arguments resumes after the last finished epoch, and ends with the
-            same weights, bit for bit, on the same machine. None saves nothing.
-        resume: False starts over, and deletes the folder's resume files.
+        folder: Run folder: a resume file per epoch (the last two are kept), then the final weights and metrics.json.
+            Calling `fit` again with the same arguments resumes after the last finished epoch and, on the same machine,
+            ends bit for bit identical to an uninterrupted run. None saves nothing.
+        resume: False deletes the folder's resume files and starts over.
         network: Builds the network: a class, or a function without arguments.
         progress: See `train`.
 
     Returns:
-        The network in eval mode, and what was measured after each epoch.
+        The trained network in eval mode, and its history.
 
     Raises:
-        CheckpointError: If the folder belongs to a different run.
+        CheckpointError: If the folder contains a different run.
         FloatingPointError: If the loss is not finite.
+        OSError: If the folder cannot be written.
+        ValueError: If an argument is invalid.
     """
     seed, device = int(seed), get_device(device)
     seed_everything(seed)
@@ -155,20 +176,22 @@ def fit(
     total = recipe.steps(per_epoch)
     optimizer = make_optimizer(recipe, model.parameters())
     scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else F.nll_loss
+    criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     facts = describe_run(recipe, seed, model, train_set, test_set)
-    run = RunFolder(Path(folder), facts, describe_environment(device, dtype), parts) if folder else None
+    environment = describe_environment(device, dtype) | {"workers": getattr(train_loader, "num_workers", 0)}
+    run = RunFolder(Path(folder), facts, environment, parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
     for epoch in range(len(history), math.ceil(total / per_epoch)):
         seed_everything(seed, epoch)
         steps, rate = min(per_epoch, total - epoch * per_epoch), float(scheduler.get_last_lr()[0])
-        how: dict[str, Any] = {"scheduler": scheduler, "steps": steps, "dtype": dtype, "progress": progress}
+        options: dict[str, Any] = {"scheduler": scheduler, "steps": steps, "dtype": dtype, "progress": progress}
         start = time.perf_counter()
         try:
-            trained = train(model, device, train_loader, optimizer, criterion, **how)
+            trained = train(model, device, train_loader, optimizer, criterion, **options)
         except FloatingPointError as error:
-            raise FloatingPointError(f"Recipe {recipe.name}, epoch {epoch + 1}. {error}") from None
+            at_step = str(error).replace("Step", "step", 1)
+            raise FloatingPointError(f"Recipe {recipe.name}, epoch {epoch + 1}, {at_step}") from None
         seconds = time.perf_counter() - start
         tested = test(model, device, test_loader, progress=progress)
         history.append(Epoch(epoch + steps / per_epoch, rate, *trained, *tested, seconds))

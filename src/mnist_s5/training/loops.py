@@ -1,4 +1,4 @@
-"""The two loops, for any network, loader, optimizer, and criterion: `train` for one epoch, and `test`."""
+"""The two loops: `train` for one epoch, and `test`. They work with any network, loader, optimizer, and criterion."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ class Batches(Protocol):
 
 
 class EvalResult(NamedTuple):
-    """loss: mean over all images, in nats for the negative log-likelihood; accuracy: percent."""
+    """Result of one pass over a loader: the loss (in nats for the default criterion) and the accuracy in percent."""
 
     loss: float
     accuracy: float
@@ -47,35 +47,34 @@ def train(
     """Train for one epoch.
 
     Args:
-        model: Returns log-probabilities, [N, 10]. It must be on the device.
+        model: Network on the device that returns log-probabilities, [N, 10].
         device: Where to compute.
         train_loader: The batches.
         optimizer: Updates the model after each batch.
         criterion: What to minimize. Takes log-probabilities and labels; returns a scalar.
         scheduler: Stepped after each batch.
-        steps: Train only on this many batches.
-        dtype: torch.bfloat16 multiplies in 16 bits (autocast). The weights stay float32.
-        progress: Whether to show a progress bar; None shows one if a person is watching.
+        steps: Maximum number of batches. None uses all of them.
+        dtype: Autocast dtype. float32 disables autocast. The weights stay float32.
+        progress: Whether to show a progress bar. None shows it only in a terminal or a live notebook.
 
     Returns:
-        Mean negative log-likelihood, whatever the criterion, and accuracy. Each image counts as the model saw it,
-        before the update of its batch.
+        Mean negative log-likelihood (for any criterion) and accuracy, both from outputs computed before each update.
 
     Raises:
         FloatingPointError: If the loss is not finite (on a GPU, after the last step).
-        ValueError: If the batches, the model's output, or the criterion's are not as described.
+        ValueError: If a batch, the model's output, or the criterion's output has the wrong shape, type, or values.
     """
     device = torch.device(device)
     model.train()
     outputs = []
-    for where, images, labels in _batches(train_loader, device, "Step", steps, progress):
+    for label, images, labels in _batches(train_loader, device, "Step", steps, progress):
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             log_probs = model(images)
-        check_output(log_probs, labels, where)
-        log_probs = log_probs.float()
+        check_output(log_probs, labels, label)
+        log_probs = log_probs.float()  # autocast may return bfloat16
         loss = criterion(log_probs, labels)
-        check_loss(loss, where)
+        check_loss(loss, label)
         loss.backward()
         optimizer.step()
         if scheduler is not None:
@@ -93,19 +92,23 @@ def test(
     *,
     progress: bool | None = None,
 ) -> EvalResult:
-    """Return the criterion over all images of the loader at once, and the accuracy. See `train`."""
+    """Evaluate a model in float32. See `train` for the arguments and errors.
+
+    Returns:
+        The criterion, computed once over all images, and the accuracy.
+    """
     device = torch.device(device)
     model.eval()
     outputs = []
-    for where, images, labels in _batches(test_loader, device, "Test batch", None, progress):
+    for label, images, labels in _batches(test_loader, device, "Test batch", None, progress):
         log_probs = model(images)
-        check_output(log_probs, labels, where)
+        check_output(log_probs, labels, label)
         outputs.append((log_probs, labels))
     return _score(outputs, criterion, "Test batch")
 
 
 def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
-    """Return how many predictions, float [N, 10], have their maximum at the label, int64 [N]."""
+    """Return how many of the predictions, float [N, 10], are highest at the label, int64 [N]."""
     if pPrediction.dim() != 2 or pLabels.shape != pPrediction.shape[:1]:
         got = f"{list(pPrediction.shape)} and {list(pLabels.shape)}"
         raise ValueError(f"Expected predictions [N, 10] and labels [N], got {got}.")
@@ -115,7 +118,7 @@ def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
 def _batches(
     loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield the number of each batch, for messages, and its images and labels, checked and on the device."""
+    """Yield a label for error messages ("Step 3"), the images, and the labels, checked and moved to the device."""
     total = len(loader) if steps is None else min(steps, len(loader))
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
@@ -125,9 +128,9 @@ def _batches(
 
 
 def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str) -> EvalResult:
-    """Score what a loop collected. Only here does a loop wait for a GPU and read its values."""
+    """Compute loss and accuracy from the collected outputs. This is the only GPU synchronization of a loop."""
     if not outputs:
-        raise ValueError("There was no batch. Check that the loader is not empty and that steps is at least 1.")
+        raise ValueError("The loader produced no batches. Check that it is not empty and that steps is at least 1.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     check_output(log_probs.cpu(), labels, kind)
     loss = criterion(log_probs, labels).cpu()
@@ -139,9 +142,9 @@ def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str
 
 
 def _is_watched() -> bool:
-    """Return whether a person sees a progress bar: on a terminal, or in a notebook that is not executed in batch."""
+    """Return whether output is interactive: a terminal, or a notebook that is not run by papermill or nbconvert."""
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython and ipython.get_ipython(), "kernel", None)
     if kernel is None:
         return sys.stdout.isatty()
-    return bool(kernel.get_parent().get("content", {}).get("allow_stdin"))  # nobody can answer a batch's question
+    return bool(kernel.get_parent().get("content", {}).get("allow_stdin"))  # batch execution sets it to False

@@ -10,17 +10,17 @@ from torch.optim import Optimizer
 def orthogonalize(matrix: Tensor, ns_steps: int = 5) -> Tensor:
     """Keep a matrix's singular vectors and bring its singular values near 1, most of them between 0.7 and 1.2.
 
-    Uses the quintic Newton-Schulz iteration, with the coefficients, of Jordan et al. 2024,
-    https://kellerjordan.github.io/posts/muon/. Singular values close to 0 beside the others stay small.
+    Uses the quintic Newton-Schulz iteration and the coefficients of Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/. Singular values that are tiny relative to the largest stay small.
 
     Args:
-        matrix: Float [M, N], with a norm well above 1e-7.
+        matrix: Float [M, N], not zero.
         ns_steps: Number of Newton-Schulz iterations.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)  # no singular value above 1
+    x = x / (x.norm() + 1e-7)  # so all singular values are at most 1
     for _ in range(ns_steps):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # ax + (b xx' + c xx'xx') x
@@ -30,8 +30,9 @@ def orthogonalize(matrix: Tensor, ns_steps: int = 5) -> Tensor:
 class Muon(Optimizer):
     """Nesterov momentum whose updates are orthogonalized (Jordan et al. 2024).
 
-    Unlike `torch.optim.Muon`, it takes filters too: [out, in, h, w] counts as a matrix [out, in * h * w]. Biases, and
-    all parameters of a group with `use_muon=False` (use it for the output layer), get plain Nesterov SGD.
+    Unlike `torch.optim.Muon`, it takes filters too: [out, in, h, w] counts as a matrix [out, in * h * w].
+    Parameters with fewer than two dimensions, and groups with `use_muon=False` (recommended for the output layer), get
+    Nesterov SGD.
 
     Args:
         params: Parameters or parameter groups.
@@ -39,7 +40,7 @@ class Muon(Optimizer):
         momentum: Momentum factor.
         weight_decay: Decoupled (Loshchilov and Hutter 2019): each step first shrinks a parameter by the fraction
             lr * weight_decay.
-        dtype: Type in which the iteration multiplies.
+        dtype: dtype of the Newton-Schulz iteration.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(params, defaults | {"use_muon": True, "dtype": dtype})
+        self.dtype = dtype  # not in the groups, whose values load_state_dict would replace by those of another device
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "use_muon": True})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -70,6 +71,6 @@ class Muon(Optimizer):
         update = gradient.add(velocity, alpha=group["momentum"])
         if not group["use_muon"] or parameter.dim() < 2:
             return update
-        matrix = orthogonalize(update.flatten(1).to(group["dtype"])).to(update.dtype)
-        tall = max(1.0, matrix.shape[0] / matrix.shape[1])  # Jordan et al. scale matrices with more rows than columns
-        return matrix.view_as(parameter) * tall**0.5
+        matrix = orthogonalize(update.flatten(1).to(self.dtype)).to(update.dtype)
+        ratio = max(1.0, matrix.shape[0] / matrix.shape[1])  # Jordan et al. scale updates of tall matrices by its root
+        return matrix.view_as(parameter) * ratio**0.5

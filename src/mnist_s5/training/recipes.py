@@ -11,18 +11,16 @@ import torch
 from ..device import autocast_dtype
 from ..files import did_you_mean
 
-SCHEDULES = ("step", "one_cycle")
-INITS = ("torch", "he")
-_FRACTION = ("a number from 0 to below 1", lambda x: 0 <= x < 1)
+_FRACTION = ("at least 0 and less than 1", lambda x: 0 <= x < 1)
 _PROBABILITY = ("a probability from 0 to 1", lambda x: 0 <= x <= 1)
 _MUST_BE = {  # every other field is True or False
-    "epochs": ("a number above 0 and below a million", lambda x: 0 < x < 1e6),
+    "epochs": ("greater than 0 and less than 1,000,000", lambda x: 0 < x < 1e6),
     "batch_size": ("an integer of at least 1", lambda x: isinstance(x, Integral) and int(x) >= 1),
     "learning_rate": ("a finite number above 0", lambda x: math.isfinite(x) and x > 0),
     "momentum": _FRACTION,
     "weight_decay": ("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0),
-    "schedule": (f"one of {', '.join(SCHEDULES)}", lambda x: x in SCHEDULES),
-    "init": (f"one of {', '.join(INITS)}", lambda x: x in INITS),
+    "schedule": ("step or one_cycle", lambda x: x in ("step", "one_cycle")),
+    "init": ("torch or he", lambda x: x in ("torch", "he")),
     "label_smoothing": _FRACTION,
     "crop_prob": _PROBABILITY,
     "degrees": ("a number from 0 to 180", lambda x: 0 <= x <= 180),
@@ -35,26 +33,26 @@ _MUST_BE = {  # every other field is True or False
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. The defaults are the reference's.
+    """Training settings. The defaults reproduce the reference.
 
     Args:
         name: Name of the recipe.
         epochs: Passes over the training set. May be a fraction.
         batch_size: Images per step.
-        learning_rate: Highest learning rate of the schedule.
-        momentum: Of SGD or Muon.
-        nesterov: Whether the momentum is Nesterov's.
-        muon: Whether Muon updates the filters and hidden matrices, instead of SGD.
-        weight_decay: Of Muon, decoupled.
-        schedule: "step" (times 0.1 every 15 epochs) or "one_cycle" (linear warm-up over a fifth of the steps, then
-            linear decay to zero).
-        init: Initial weights: "torch" (PyTorch's default) or "he" (He et al. 2015: variance 2 / fan-in, which keeps the
-            size of a signal through ReLUs; biases are zero).
+        learning_rate: Peak learning rate.
+        momentum: Momentum factor for SGD or Muon.
+        nesterov: Whether to use Nesterov momentum. Muon requires it.
+        muon: Whether to use Muon for filters and hidden weight matrices. The rest use SGD.
+        weight_decay: Decoupled weight decay. Requires Muon.
+        schedule: "step" (times 0.1 every 15 epochs) or "one_cycle" (linear warm-up from 1/25 of the peak over
+            a fifth of the steps, then linear decay to zero; with fewer than 10 steps, only the decay).
+        init: Initial weights: "torch" (PyTorch's default) or "he" (He et al. 2015: variance 2 / fan-in, which keeps
+            the variance of activations roughly constant through ReLUs; biases are zero).
         label_smoothing: Fraction of each label that is spread over all ten classes (Szegedy et al. 2016).
-        batch_augment: Whether to augment whole batches on the device, instead of one PIL image after another.
+        batch_augment: Whether to augment whole batches on the device, instead of one PIL image at a time.
         crop_prob, degrees, scale_jitter, translate_px, flip_prob, augment_prob: See `sample_affine`.
-        channels_last: Whether to store images and filters pixel by pixel, instead of channel by channel.
-        use_bf16: Whether to multiply in bfloat16 if the device is faster at it.
+        channels_last: Whether to use the channels_last memory format.
+        use_bf16: Whether to use bfloat16 autocast on devices that support it.
 
     Raises:
         ValueError: If a value is invalid, or two values contradict each other.
@@ -84,12 +82,13 @@ class Recipe:
     def __post_init__(self) -> None:
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # json cannot serialize NumPy scalars
+                value = value.item()
+                object.__setattr__(self, field.name, value)
             wanted, holds = _MUST_BE.get(field.name, ("True or False", lambda x: True))
             kind = {int: Real, float: Real}.get(type(field.default), type(field.default))
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is Real) or not holds(value):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not holds(value):
                 raise ValueError(f"{field.name}={value!r} is invalid. It must be {wanted}.")
-            if isinstance(value, np.generic):  # JSON takes no NumPy numbers
-                object.__setattr__(self, field.name, value.item())
         if (self.nesterov or self.muon) and not self.momentum:
             raise ValueError("momentum=0 does not work with nesterov=True or muon=True. Use a momentum above 0.")
         if self.muon and not self.nesterov:
@@ -104,7 +103,7 @@ class Recipe:
         return max(1, round(self.epochs * steps_per_epoch))
 
     def dtype(self, device: torch.device | str) -> torch.dtype:
-        """Return the type in which the network multiplies on the device."""
+        """Return the autocast dtype: bfloat16 if `use_bf16` is set and the device supports it, otherwise float32."""
         return autocast_dtype(device) if self.use_bf16 else torch.float32
 
 
@@ -118,7 +117,7 @@ _BEST = replace(
     translate_px=2.5, augment_prob=0.8,
 )  # fmt: skip
 RECIPES = {recipe.name: recipe for recipe in (Recipe("reference"), _FAST, _BEST)}
-# With only 4,000 digits, `fast` needs more passes over them.
+# With 4,000 images, `fast` needs more epochs, smaller batches, and gentler settings.
 ON_SAMPLE: dict[str, dict[str, Any]] = {
     "fast": {"epochs": 16, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.1}
 }
@@ -129,8 +128,8 @@ def get_recipe(name: str, dataset: str = "mnist", **changes: Any) -> Recipe:
 
     Args:
         name: "reference", "fast", or "best".
-        dataset: "mnist" or "sample". `fast` has other values for the sample.
-        changes: New values of fields. None keeps the recipe's value.
+        dataset: "mnist" or "sample". `fast` has different values for the sample.
+        **changes: Fields to override. None keeps the recipe's value.
 
     Raises:
         ValueError: If a name, a field, or a value is unknown or invalid. The message lists the allowed ones.
@@ -141,6 +140,6 @@ def get_recipe(name: str, dataset: str = "mnist", **changes: Any) -> Recipe:
         raise ValueError(f"dataset={dataset!r} is unknown. {did_you_mean(dataset, ('mnist', 'sample'))}")
     allowed = [field.name for field in fields(Recipe)]
     for unknown in changes.keys() - set(allowed):
-        raise ValueError(f"A recipe has no field {unknown}. {did_you_mean(unknown, allowed)}")
+        raise ValueError(f"Recipe has no field {unknown!r}. {did_you_mean(unknown, allowed)}")
     adapted = ON_SAMPLE.get(name, {}) if dataset == "sample" else {}
     return replace(RECIPES[name], **adapted | {key: value for key, value in changes.items() if value is not None})
