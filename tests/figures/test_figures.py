@@ -194,3 +194,22 @@ def test_data_visualization_names_the_digits_of_its_loader() -> None:
     images = torch.utils.data.TensorDataset(torch.zeros(12, 1, 28, 28), torch.zeros(12, dtype=torch.long))
     loader = torch.utils.data.DataLoader(images, 12)
     assert "other digits, not full MNIST" in s5.data_visualization(loader).get_suptitle()
+
+
+@pytest.mark.parametrize("n", [1, 12, 20, 49, 1000])
+def test_a_bin_without_mistakes_can_be_drawn(n: int) -> None:
+    for correct in (torch.ones(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)):
+        assert s5.reliability_diagram(torch.full((n,), 0.95), correct, "t", None).alt
+
+
+def test_predictions_that_are_not_digits_are_rejected() -> None:
+    for predicted in ([10, 4], [-1, 4]):
+        with pytest.raises(ValueError, match="from 0 to 9, got"):
+            s5.confusion_matrix(torch.tensor([3, 4]), torch.tensor(predicted), "mnist")
+    with pytest.raises(RuntimeError, match="size"):
+        s5.confusion_matrix(torch.tensor([3, 4]), torch.tensor([3]), "mnist")
+
+
+def test_single_points_and_equal_names_are_drawn() -> None:
+    assert s5.line_plot({"a": ([1], [2])}, "t", "x", "y", None).axes[0].lines[0].get_marker() == "o"
+    assert len({bar.get_x() for bar in s5.bar_chart(["a", "a"], [1, 5], "t", "y", None).axes[0].patches}) == 2

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import nn
 
 import mnist_s5 as s5
 
@@ -83,12 +83,46 @@ def test_the_drawing_tells_every_layer(net: s5.Net) -> None:
         assert part in picture.alt
 
 
-def test_the_mode_is_restored_even_if_a_network_cannot_be_traced() -> None:
-    class Branching(s5.Net):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x) if x.sum() > 0 else super().forward(-x)
+class Branching(s5.Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if x.sum() > 0 else super().forward(-x)
 
+
+def test_a_network_that_cannot_be_traced_is_one_sentence_and_keeps_its_modes() -> None:
     model = Branching().train()
-    with pytest.raises(fx.proxy.TraceError):
-        s5.layer_table(model)
-    assert model.training
+    model.conv1.eval()
+    for network in (model, nn.LSTM(28, 10)):
+        with pytest.raises(ValueError, match=r"^layer_table cannot trace .*Use model_summary\.$"):
+            s5.layer_table(network)
+    assert (model.training, model.conv1.training, model.conv2.training) == (True, False, True)
+
+
+class Direct(nn.Module):
+    """A parameter without a layer, and a layer that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.same = nn.Parameter(torch.randn(784, 10)), nn.Linear(10, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.same(self.same(x.flatten(1) @ self.weight)).log_softmax(1)
+
+
+def test_each_parameter_is_counted_once() -> None:
+    assert [step.parameters for step in s5.layer_table(Direct())] == [0, 7840, 110, 0]
+    assert "7,950 parameters" in s5.architecture(Direct()).get_suptitle()
+
+
+@pytest.mark.parametrize(
+    ("layer", "field"),
+    [(nn.Conv2d(1, 2, 3, stride=(4, 1)), 3), (nn.Conv2d(1, 2, (1, 5)), 5), (nn.ZeroPad2d((4, 0, 0, 0)), 1)],
+)
+def test_receptive_fields_of_layers_that_are_not_square(layer: nn.Module, field: int) -> None:
+    model = nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(10))
+    model(torch.zeros(1, 1, 28, 28))
+    assert s5.layer_table(model)[0].receptive_field == field
+
+
+def test_a_network_with_dead_layers_is_described(net: s5.Net) -> None:
+    nn.init.constant_(net.conv1.bias, -1000)
+    assert [step.receptive_field for step in s5.layer_table(net)][:2] == [3, 0]

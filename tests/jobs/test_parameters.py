@@ -19,6 +19,7 @@ def test_values_get_their_types(notebook: Path) -> None:
         ("epoch", "1", "Did you mean epochs"),
         ("import os", "1", "Choose from name, count, rate"),
         ("count", "1.5", "an integer"),
+        ("rate", "9" * 400, "finite number"),
         ("count", "False", "an integer"),
         ("rate", "fast", "finite number"),
         ("rate", "inf", "finite number"),

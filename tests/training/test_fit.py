@@ -233,7 +233,7 @@ def test_starting_over_keeps_the_weights_until_there_are_new_ones(few: Sets, tmp
     with cut(5):
         run(few, learning_rate=0.01, folder=tmp_path, resume=False)
     assert (tmp_path / "model.safetensors").read_bytes() == blob
-    second = run(few, learning_rate=0.01, folder=tmp_path)
+    second = run(few, learning_rate=0.01, folder=tmp_path, resume=False)
     assert not same(first, second)
     assert same(second, run(few, learning_rate=0.01))
     assert (tmp_path / "model.safetensors").read_bytes() != blob
@@ -331,7 +331,7 @@ Swapped.__name__ = "Net"  # as if a learner had edited the class
 
 def test_another_forward_pass_is_another_run(few: Sets, tmp_path: Path) -> None:
     run(few, folder=tmp_path)
-    with pytest.raises(CheckpointError, match="initial_loss is"):
+    with pytest.raises(CheckpointError, match="forward is"):
         run(few, network=Swapped, folder=tmp_path)
 
 
@@ -354,8 +354,84 @@ def test_later_metrics_do_not_change_where_a_run_was_trained(few: Sets, tmp_path
     assert (metrics["threads"], metrics["machine"], metrics["summary"]) == (64, "another", 1)
 
 
-def test_a_label_that_is_not_a_digit_is_rejected_on_any_device(few: Sets) -> None:
-    train_set, test_set = few
-    wrong = s5.DigitDataset(train_set.data, train_set.targets + 1, "shifted")
-    with pytest.raises(ValueError, match="Dataset shifted: expected labels from 0 to 9, got 10"):
-        run((wrong, test_set))
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"targets": torch.arange(640) % 11}, "labels from 0 to 9, got 10"),
+        ({"targets": torch.zeros(639, dtype=torch.int64)}, r"targets int64 \[640\], got int64 \[639\]"),
+        ({"targets": torch.zeros(640, dtype=torch.int32)}, "got int32"),
+        ({"data": torch.zeros(640, 28, 28)}, r"data uint8 \[N, 28, 28\] with N > 0, got float32"),
+        ({"data": torch.zeros(640, 784, dtype=torch.uint8)}, r"got uint8 \[640, 784\]"),
+        ({"data": torch.zeros(0, 28, 28, dtype=torch.uint8)}, "with N > 0"),
+        ({"data": [1, 2, 3]}, "got list"),
+    ],
+)
+def test_digits_of_another_form_are_rejected(few: Sets, changes: dict[str, Any], said: str) -> None:
+    wrong = s5.DigitDataset(few[0].data, few[0].targets, "mine")
+    vars(wrong).update(changes)
+    for sets in ((wrong, few[1]), (few[0], wrong)):
+        with pytest.raises(ValueError, match=f"^Dataset mine: expected .*{said}"):
+            run(sets)
+
+
+@pytest.mark.parametrize("network", [s5.Net(), lambda: None], ids=["an instance", "nothing"])
+def test_a_network_that_is_not_a_class_is_rejected(few: Sets, network: Any) -> None:
+    with pytest.raises(TypeError, match="Pass network=MyNet"):
+        run(few, network=network)
+
+
+class Tied(nn.Module):
+    """Two layers that share their weights, and a buffer that is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.last = nn.Linear(784, 784), nn.Linear(784, 784), nn.Linear(784, 10)
+        self.two.weight = self.one.weight
+        self.register_buffer("mask", torch.full((3,), -torch.inf, dtype=torch.bfloat16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.two(self.one(x.flatten(1)).relu()).relu()).log_softmax(1)
+
+
+def test_shared_weights_and_any_buffer_can_be_saved(few: Sets, tmp_path: Path) -> None:
+    first = run(few, network=Tied, epochs=0.5, folder=tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    assert same(run(few, network=Tied, epochs=0.5, folder=tmp_path), first)
+
+
+def test_other_files_in_the_folder_are_left_alone(few: Sets, tmp_path: Path) -> None:
+    mine = [tmp_path / name for name in ("epoch-a.pt", "epoch-best.pt", "epoch-1.pt")]
+    for path in mine:
+        path.write_text("mine")
+    first = run(few, folder=tmp_path)
+    assert same(run(few, folder=tmp_path), first)
+    run(few, folder=tmp_path, resume=False)
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    assert len(list(tmp_path.glob("epoch-0*.pt"))) == 2
+
+
+def test_starting_over_keeps_the_old_run_until_there_is_a_new_epoch(few: Sets, tmp_path: Path) -> None:
+    with cut(12):
+        run(few, epochs=2.5, folder=tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert before == ["epoch-000001.pt"]
+    with cut(5):
+        run(few, epochs=2.5, learning_rate=0.01, folder=tmp_path, resume=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    run(few, epochs=2.5, folder=tmp_path)
+    with cut(12):
+        run(few, epochs=2.5, learning_rate=0.01, folder=tmp_path, resume=False)
+    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-000001.pt"]
+    assert same(run(few, epochs=2.5, learning_rate=0.01, folder=tmp_path), run(few, epochs=2.5, learning_rate=0.01))
+
+
+def test_what_cannot_be_saved_stops_before_the_training(few: Sets, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(fitting, "train", lambda *args, **how: pytest.fail("it has trained"))
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"metrics\.json is corrupted"):
+        run(few, folder=tmp_path)
+    with pytest.raises(OSError, match="A file with the folder's name is in the way"):
+        run(few, folder=tmp_path / "metrics.json")
+    for seed in (1.5, "1", None):
+        with pytest.raises(TypeError, match="integer"):
+            run(few, seed=seed)  # type: ignore[arg-type]

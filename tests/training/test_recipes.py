@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_recipe_adapts_to_the_sample_and_to_changes() -> None:
         ("epochs", -1, "greater than 0"),
         ("epochs", math.inf, "greater than 0"),
         ("epochs", True, "greater than 0"),
+        ("epochs", Fraction(5, 2), "greater than 0"),
+        ("learning_rate", 10**400, "finite"),
         ("batch_size", 0, "at least 1"),
         ("batch_size", 2.5, "an integer"),
         ("learning_rate", math.nan, "finite"),

@@ -28,7 +28,8 @@ def bar_chart(
     alt = ", ".join(f"{name}: {value}" for name, value in zip(names, told, strict=True))
     figure = new_figure(title, alt, dataset)
     axes = figure.subplots()
-    axes.bar_label(axes.bar(list(names), list(values), color=BLUE), labels=told, fontsize=9)
+    axes.bar_label(axes.bar(range(len(names)), list(values), color=BLUE), labels=told, fontsize=9)
+    axes.set_xticks(range(len(names)), list(names))
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)
     return figure
@@ -39,7 +40,8 @@ def _draw_lines(axes: Axes, lines: Mapping[str, Line], styles: Sequence[tuple[st
     if len(lines) > len(styles):
         raise ValueError(f"A plot has room for {len(styles)} lines, got {len(lines)}. Draw several plots.")
     for order, ((name, (x, y)), (color, style)) in enumerate(zip(lines.items(), styles[: len(lines)], strict=True)):
-        axes.plot(x, y, style, color=color, label=name, zorder=3 - order)
+        marker = "o" if len(y) == 1 else ""  # a single point has no line
+        axes.plot(x, y, style, color=color, label=name, marker=marker, zorder=3 - order)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -128,7 +130,8 @@ def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval (1927) for a fraction observed in n trials."""
     z = 1.96**2 / n
     reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
-    return (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
+    low, high = (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
+    return min(low, fraction), max(high, fraction)  # they may be off by a rounding at 0 and 1
 
 
 def _log_ticks(axis: Axis, subs: Sequence[float]) -> None:

@@ -42,7 +42,7 @@ def image_grid(
         pixels = image.reshape(image.shape[-2:])
         shades: dict[str, Any] = {"cmap": "gray_r"}
         if signed:
-            reach = float(pixels.abs().max())
+            reach = float(pixels.abs().max()) or 1.0
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
         elif image.dtype == torch.uint8:
             shades |= {"vmin": 0, "vmax": 255}
@@ -86,6 +86,9 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
     """Draw how often each label (row) was predicted as each digit (column). Only mistakes are colored."""
+    both = torch.stack([labels, predicted])  # raises an error for different lengths
+    if len(wrong := both[(both < 0) | (both > 9)]):
+        raise ValueError(f"Expected labels and predictions from 0 to 9, got {int(wrong[0])}.")
     counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
     wrong = counts - counts.diag().diag()
     worst = divmod(int(wrong.argmax()), 10)

@@ -36,15 +36,20 @@ def layer_table(model: nn.Module) -> list[Layer]:
     input pixels that have a nonzero gradient in any of 64 random images.
 
     Raises:
-        torch.fx.proxy.TraceError: If the forward pass depends on the values of the image.
+        ValueError: If the forward pass cannot be traced, or takes something else than one batch of images.
     """
-    was_training, device = model.training, next(model.parameters()).device
-    images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device).requires_grad_()
+    modes = {module: module.training for module in model.modules()}
+    images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_()
     try:
         recorder = _Recorder(fx.symbolic_trace(model.eval()), images)
-        recorder.run(images)
+        with torch.enable_grad():
+            recorder.run(images.to(next(model.parameters()).device))
+    except Exception as error:  # a forward pass can raise anything
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"layer_table cannot trace {type(model).__name__} ({why}). Use model_summary.") from error
     finally:
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
     return recorder.table
 
 
@@ -53,21 +58,27 @@ class _Recorder(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule, images: Tensor) -> None:
         super().__init__(traced)
-        self.images, self.table, self.field = images, list[Layer](), 1
+        self.images, self.field = images, 1
+        self.table: list[Layer] = []
+        self.new: dict[str, nn.Parameter] = {}  # parameters since the last row, each counted once
+        self.counted: set[nn.Parameter] = set()
 
     def run_node(self, n: fx.Node) -> Any:
         with FlopCounterMode(display=False) as counter:
             output = super().run_node(n)
-        inputs = [self.env[each] for each in n.all_input_nodes]
+        if n.op == "get_attr" and isinstance(output, nn.Parameter):
+            self.new[n.name] = output
         if n.op in ("call_module", "call_function", "call_method") and isinstance(output, Tensor):
-            shape, module = tuple(output.shape[1:]), n.op == "call_module" and self.fetch_attr(str(n.target))
-            parameters = sum(parameter.numel() for parameter in module.parameters()) if module else 0
-            if parameters or shape != inputs[0].shape[1:]:
-                name = str(n.target) if module else re.sub(r"_\d+$", "", n.name)
-                multiply_adds = counter.get_total_flops() // (2 * len(output))
-                if output.dim() > 2 or output.numel() != inputs[0].numel():  # flatten keeps its input's
-                    self.field = _receptive_field(output, self.images)
-                self.table.append(Layer(name, shape, parameters, multiply_adds, self.field))
+            self.new |= self.fetch_attr(str(n.target)).named_parameters(n.name) if n.op == "call_module" else {}
+            shape, before = output.shape[1:], self.env[n.all_input_nodes[0]].shape[1:]
+            if output.dim() > 2 or shape.numel() != before.numel():  # flatten keeps its input's receptive field
+                self.field = _receptive_field(output, self.images)
+            parameters = {*self.new.values()} - self.counted
+            if self.new or shape != before:
+                name = str(n.target) if n.op == "call_module" else re.sub(r"_\d+$", "", n.name)
+                size, multiply_adds = sum(map(Tensor.numel, parameters)), counter.get_total_flops() // (2 * len(output))
+                self.table.append(Layer(name, tuple(shape), size, multiply_adds, self.field))
+            self.counted, self.new = self.counted | parameters, {}
         return output
 
 
@@ -75,15 +86,15 @@ def _receptive_field(output: Tensor, images: Tensor) -> int:
     """Return the side of the square of pixels that a vector, or the middle of each feature map, depends on."""
     values = output[..., output.shape[-2] // 2, output.shape[-1] // 2] if output.dim() == 4 else output
     (gradient,) = torch.autograd.grad(values.sum(), images, retain_graph=True)
-    touched = gradient.abs().sum(dim=(0, 1)).nonzero()
-    return int(touched.max() - touched.min()) + 1
+    touched = gradient.abs().sum(dim=(0, 1)).nonzero()  # [pixels, 2], none behind dead ReLUs
+    return int((touched.amax(dim=0) - touched.amin(dim=0)).max()) + 1 if len(touched) else 0
 
 
 def architecture(model: nn.Module) -> AltTextFigure:
     """Draw the network: feature maps as stacks of squares, vectors as bars, and the parameters below."""
     table = [Layer("digit", (1, 28, 28), 0, 0, 1), *layer_table(model)]
     told = "; ".join(f"{step.layer} returns {'×'.join(map(str, step.output))}" for step in table)
-    total = sum(step.parameters for step in table)
+    total = sum(parameter.numel() for parameter in model.parameters())
     figure = new_figure(f"The network: {total:,} parameters", told, None)
     axes = figure.subplots()
     for index, step in enumerate(table):

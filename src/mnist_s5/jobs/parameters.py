@@ -1,8 +1,8 @@
 """Parse and check notebook parameters against the types that the parameters cell declares."""
 
 import ast
-import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,11 @@ def check_value(name: str, value: Any, types: dict[str, str]) -> None:
     if name not in types:
         raise RunError(f"There is no parameter {name}. {did_you_mean(name, types)}")
     bare, optional = _without_none(types[name])
-    fits = type(value) in (int, float) and math.isfinite(value) if bare == "float" else type(value).__name__ == bare
+    fits = (
+        type(value) in (int, float) and abs(value) <= sys.float_info.max
+        if bare == "float"
+        else type(value).__name__ == bare
+    )
     if not fits and not (value is None and optional):
         wanted = _WANTED.get(bare, bare) + (" or None" if optional else "")
         raise RunError(f"{name}={value!r} is invalid. It must be {wanted}.")
@@ -108,7 +112,9 @@ def _from_text(text: str, kind: str) -> Any:
     if bare == "str":
         return text
     value = _literal(text.title() if text.lower() in ("true", "false", "none") else text)
-    return text if value is ... else float(value) if bare == "float" and type(value) is int else value
+    return (
+        text if value is ... else float(value) if bare == "float" and type(value) is int and len(text) < 300 else value
+    )
 
 
 def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

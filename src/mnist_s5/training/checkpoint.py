@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..files import atomic_write
+from ..files import atomic_write, to_write_error
 from ..model import Net
 
 PRETRAINED_WEIGHTS = Path(__file__).parents[1] / "weights.safetensors"
@@ -56,7 +56,7 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
     """Return the SHA-256 of the weights, which does not depend on their device or memory layout."""
     found = hashlib.sha256()
     for name in sorted(weights):
-        found.update(weights[name].detach().cpu().numpy().tobytes())
+        found.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
@@ -66,8 +66,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
     Raises:
         CheckpointError: If a weight is not finite.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise CheckpointError(
             "The weights are not finite, so they were not saved. Lower the learning rate, and train again."
         )
@@ -121,24 +122,32 @@ class RunFolder:
     def __init__(self, folder: Path, facts: dict[str, Any], environment: dict[str, Any], parts: dict[str, Any]) -> None:
         self.folder, self.facts, self.environment, self.parts = folder, facts, environment, parts
         self.saved_environment = environment  # of the last epoch that was trained
+        self.stale: list[Path] = []
 
     def files(self) -> list[Path]:
         """Return the resume files, the newest first."""
-        return sorted(self.folder.glob("epoch-*.pt"), reverse=True)
+        return sorted(self.folder.glob(f"epoch-{'[0-9]' * 6}.pt"), reverse=True)
 
     def restore(self, resume: bool = True) -> list[Epoch]:
         """Restore the newest intact state, and return its history, which is empty if there is nothing to resume.
 
         Args:
-            resume: False deletes the resume files instead, so that the run starts over.
+            resume: False starts over. The old resume files are deleted when there is a new one.
 
         Raises:
             CheckpointError: If the state belongs to a different run, or every resume file is corrupted.
         """
-        if not resume:
-            for file in self.files():
-                file.unlink()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise to_write_error(error, self.folder) from error
+        read_metrics(self.folder)  # if they are corrupted, better stop now than after the training
+        for part in self.folder.glob(".epoch-*"):
+            part.unlink(missing_ok=True)  # the temporary file of a killed process
         files = self.files()
+        if not resume:
+            self.stale = files
+            return []
         for file in files:
             if (saved := self._read(file)) is not None:
                 return self._apply(file, saved)
@@ -176,9 +185,11 @@ class RunFolder:
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
         blob = io.BytesIO()
         torch.save(state, blob)
-        atomic_write(self.folder / f"epoch-{len(history):06}.pt", blob.getvalue())
-        for old in [*self.files()[2:], *self.folder.glob(".epoch-*")]:  # and temporary files of killed processes
+        newest = self.folder / f"epoch-{len(history):06}.pt"
+        atomic_write(newest, blob.getvalue())
+        for old in {*self.files()[2:], *self.stale} - {newest}:
             old.unlink(missing_ok=True)
+        self.stale = []
 
     def finish(self, history: History) -> None:
         """Write the weights and metrics.json, both with the facts of the run."""

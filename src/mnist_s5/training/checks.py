@@ -6,6 +6,8 @@
 import torch
 from torch import Tensor
 
+from ..data.digits import DigitDataset
+
 
 def _describe(value: object) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -37,6 +39,19 @@ def check_labels(labels: Tensor, label: str) -> None:
     wrong = labels[(labels < 0) | (labels > 9)]
     if len(wrong):
         raise ValueError(f"{label}: expected labels from 0 to 9, got {int(wrong[0])}. Check the dataset.")
+
+
+def check_dataset(dataset: object) -> None:
+    """Raise TypeError unless it is a DigitDataset, and ValueError unless its digits and labels are as it says."""
+    if not isinstance(dataset, DigitDataset) or type(dataset.name) is not str:
+        got = type(dataset).__name__
+        raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, 'its name').")
+    data, targets, label = dataset.data, dataset.targets, f"Dataset {dataset.name}"
+    if not isinstance(data, Tensor) or data.dtype != torch.uint8 or not len(data) or data.shape[1:] != (28, 28):
+        raise ValueError(f"{label}: expected data uint8 [N, 28, 28] with N > 0, got {_describe(data)}.")
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (len(data),):
+        raise ValueError(f"{label}: expected targets int64 [{len(data)}], got {_describe(targets)}.")
+    check_labels(targets, label)
 
 
 def check_output(log_probs: object, labels: Tensor, label: str) -> None:

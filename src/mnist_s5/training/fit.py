@@ -1,9 +1,12 @@
 """Build the model, loaders, optimizer, and schedule from a recipe, and train with `fit`."""
 
 import hashlib
+import inspect
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +25,7 @@ from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import get_device, seed_everything
 from ..model import Net
 from .checkpoint import Epoch, History, RunFolder, describe_environment
-from .checks import check_labels
+from .checks import check_dataset
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
@@ -33,7 +36,8 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
 
     The weights are sampled on the CPU, so they do not depend on the device.
     """
-    model = network()
+    if isinstance(network, nn.Module) or not isinstance(model := network(), nn.Module):
+        raise TypeError("Expected network to be a class, or a function that builds a network. Pass network=MyNet.")
     if recipe.init == "he":
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
@@ -53,13 +57,10 @@ def make_loaders(
 
     Raises:
         TypeError: If one of them is not a DigitDataset.
-        ValueError: If it has a label that is not a digit.
+        ValueError: If its digits or labels have a wrong shape, type, or value.
     """
     for dataset in (train_set, test_set):
-        if not isinstance(dataset, DigitDataset):
-            got = type(dataset).__name__
-            raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, name).")
-        check_labels(dataset.targets, f"Dataset {dataset.name}")
+        check_dataset(dataset)
     classic: dict[str, Any] = {"crop_prob": recipe.crop_prob, "degrees": recipe.degrees, "flip_prob": recipe.flip_prob}
     test_loader = DeviceLoader(test_set, device=device)
     if not recipe.batch_augment:
@@ -108,26 +109,35 @@ def smoothed_nll_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Te
     return torch.lerp(F.nll_loss(log_probs, labels), -log_probs.mean(), smoothing)
 
 
-@torch.no_grad()
 def describe_run(
     recipe: Recipe, seed: int, model: nn.Module, train_set: DigitDataset, test_set: DigitDataset
 ) -> dict[str, Any]:
-    """Return the facts that identify a run. Resuming compares them, and metrics.json records them.
-
-    The loss of the untrained network on 100 test images tells networks apart that have the same layers, but another
-    forward().
-    """
-    checksum = hashlib.sha256()
-    for part in (train_set.data, train_set.targets, test_set.data, test_set.targets):
-        checksum.update(part.numpy().tobytes())
-    probe = DigitDataset(test_set.data[:100], test_set.targets[:100], test_set.name)
-    device = next(model.parameters()).device
+    """Return the facts that identify a run. Resuming compares them, and metrics.json records them."""
+    data = [part for each in (train_set, test_set) for part in (each.data, each.targets)]
     facts: dict[str, Any] = {"dataset": train_set.name, "recipe": recipe.name, "seed": seed}
     facts |= {name: value for name, value in asdict(recipe).items() if name != "name"}
-    facts |= {"train_images": len(train_set), "test_images": len(test_set), "checksum": checksum.hexdigest()[:16]}
+    facts |= {"train_images": len(train_set), "test_images": len(test_set)}
+    facts["checksum"] = _checksum(*(part.numpy().tobytes() for part in data))
     facts["network"] = " ".join(str(model).split())  # its layers, on one line
-    facts["initial_loss"] = round(test(model, device, DeviceLoader(probe, device=device), progress=False).loss, 3)
-    return facts
+    facts["trainable_parameters"] = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    return facts | {"forward": _checksum(*(source.encode() for source in _forward_sources(model)))}
+
+
+def _checksum(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()[:16]
+
+
+def _forward_sources(model: nn.Module) -> list[str]:
+    """Return the code of each forward() that is not torch's own, where Python knows it."""
+    kinds = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
+    sources = set()
+    for kind in kinds:
+        with suppress(OSError, TypeError):
+            sources.add(inspect.getsource(kind.forward))
+    return sorted(sources)
 
 
 def fit(
@@ -155,7 +165,7 @@ def fit(
         folder: Run folder: a resume file per epoch (the last two are kept), then the final weights and metrics.json.
             Calling `fit` again with the same arguments resumes after the last finished epoch and, on the same machine,
             ends bit for bit identical to an uninterrupted run. None saves nothing.
-        resume: False deletes the folder's resume files and starts over.
+        resume: False starts over. The folder's old files are replaced when there are new ones.
         network: Builds the network: a class, or a function without arguments.
         progress: See `train`.
 
@@ -168,7 +178,7 @@ def fit(
         OSError: If the folder cannot be written.
         ValueError: If an argument is invalid.
     """
-    seed, device = int(seed), get_device(device)
+    seed, device = operator.index(seed), get_device(device)
     seed_everything(seed)
     model = make_model(recipe, network, device)
     train_loader, test_loader = make_loaders(recipe, train_set, test_set, device)
@@ -180,7 +190,7 @@ def fit(
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     facts = describe_run(recipe, seed, model, train_set, test_set)
     environment = describe_environment(device, dtype) | {"workers": getattr(train_loader, "num_workers", 0)}
-    run = RunFolder(Path(folder), facts, environment, parts) if folder else None
+    run = RunFolder(Path(folder).expanduser(), facts, environment, parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
     for epoch in range(len(history), math.ceil(total / per_epoch)):
         seed_everything(seed, epoch)
@@ -189,11 +199,11 @@ def fit(
         start = time.perf_counter()
         try:
             trained = train(model, device, train_loader, optimizer, criterion, **options)
+            seconds = time.perf_counter() - start
+            tested = test(model, device, test_loader, progress=progress)
         except FloatingPointError as error:
-            at_step = str(error).replace("Step", "step", 1)
+            at_step = str(error)[0].lower() + str(error)[1:]
             raise FloatingPointError(f"Recipe {recipe.name}, epoch {epoch + 1}, {at_step}") from None
-        seconds = time.perf_counter() - start
-        tested = test(model, device, test_loader, progress=progress)
         history.append(Epoch(epoch + steps / per_epoch, rate, *trained, *tested, seconds))
         print(f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  {history[-1]}", flush=True)
         if run:

@@ -133,11 +133,13 @@ def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str
         raise ValueError("The loader produced no batches. Check that it is not empty and that steps is at least 1.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     check_output(log_probs.cpu(), labels, kind)
-    loss = criterion(log_probs, labels).cpu()
-    if not loss.isfinite().all():
+    loss = criterion(log_probs, labels)
+    if not isinstance(loss, Tensor) or loss.isfinite().all():
+        check_loss(loss, kind)
+    else:
         for number, pair in enumerate(outputs, start=1):
             check_loss(criterion(*pair).cpu(), f"{kind} {number}")
-    check_loss(loss, kind)
+        check_loss(loss.cpu(), kind)
     return EvalResult(loss.item(), 100 * GetCorrectPredCount(log_probs, labels) / len(labels))
 
 

@@ -1,8 +1,7 @@
 """Recipes: everything about training except the network, as data."""
 
-import math
+import sys
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,15 @@ import torch
 from ..device import autocast_dtype
 from ..files import did_you_mean
 
+_LARGEST = sys.float_info.max
 _FRACTION = ("at least 0 and less than 1", lambda x: 0 <= x < 1)
 _PROBABILITY = ("a probability from 0 to 1", lambda x: 0 <= x <= 1)
 _MUST_BE = {  # every other field is True or False
     "epochs": ("greater than 0 and less than 1,000,000", lambda x: 0 < x < 1e6),
-    "batch_size": ("an integer of at least 1", lambda x: isinstance(x, Integral) and int(x) >= 1),
-    "learning_rate": ("a finite number above 0", lambda x: math.isfinite(x) and x > 0),
+    "batch_size": ("an integer of at least 1", lambda x: isinstance(x, int) and x >= 1),
+    "learning_rate": ("a finite number above 0", lambda x: 0 < x <= _LARGEST),
     "momentum": _FRACTION,
-    "weight_decay": ("a finite number of at least 0", lambda x: math.isfinite(x) and x >= 0),
+    "weight_decay": ("a finite number of at least 0", lambda x: 0 <= x <= _LARGEST),
     "schedule": ("step or one_cycle", lambda x: x in ("step", "one_cycle")),
     "init": ("torch or he", lambda x: x in ("torch", "he")),
     "label_smoothing": _FRACTION,
@@ -80,13 +80,15 @@ class Recipe:
     use_bf16: bool = False
 
     def __post_init__(self) -> None:
+        if type(self.name) is not str:
+            raise ValueError(f"name={self.name!r} is invalid. It must be text.")
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # json cannot serialize NumPy scalars
                 value = value.item()
                 object.__setattr__(self, field.name, value)
             wanted, holds = _MUST_BE.get(field.name, ("True or False", lambda x: True))
-            kind = {int: Real, float: Real}.get(type(field.default), type(field.default))
+            kind = (int, float) if type(field.default) in (int, float) else type(field.default)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not holds(value):
                 raise ValueError(f"{field.name}={value!r} is invalid. It must be {wanted}.")
         if (self.nesterov or self.muon) and not self.momentum:
