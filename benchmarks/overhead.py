@@ -20,6 +20,7 @@ from tqdm import tqdm
 import mnist_s5 as s5
 from mnist_s5.data.download import SHA256, data_folder, local_file
 from mnist_s5.training import fit, loops
+from mnist_s5.training.checkpoint import RunFolder
 
 
 def bare(recipe: s5.Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
@@ -62,8 +63,9 @@ def main(rounds: int) -> None:
     device, data, recipe = s5.get_device(), s5.load_mnist("mnist"), s5.get_recipe("fast")
     seconds: dict[str, list[float]] = {"bare": [], "fit": []}
     ends, inside, fractions = [], [0.0], []
-    for name in ("describe_run", "load_resume_file", "save_resume_file", "_save_run"):
-        timed(fit, name, inside)
+    timed(fit, "describe_run", inside)
+    for name in ("restore", "save", "finish"):
+        timed(RunFolder, name, inside)
     for name in ("check_batch", "check_output", "check_loss", "_score"):
         timed(loops, name, inside)
     for number in tqdm(range(2 * rounds)):
