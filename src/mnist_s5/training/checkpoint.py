@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import platform
 import sys
 import zipfile
@@ -206,9 +207,7 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     for name in here:
         if there.get(name) != here[name]:
             one, other = str(there.get(name)), str(here[name])
-            start = max(
-                0, next((n for n, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1), 0) - 20
-            )
+            start = max(0, len(os.path.commonprefix([one, other])) - 20)  # noqa: RUF071 (characters are meant)
             found.append(f"{name} is {one[start : start + 60]} there and {other[start : start + 60]} here")
     return ", ".join(found[:3])
 
