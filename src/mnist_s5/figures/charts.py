@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
-from ..training.checkpoint import Epoch, History
+from ..training.checkpoint import History
 from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, new_figure
 
 PUBLISHED, PUBLISHED_RUNS = (
@@ -179,14 +179,10 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
     grid = figure.subplots(2, 2, sharex=True).flatten()
     for axes, field in zip(grid, ("train_loss", "test_loss", "train_accuracy", "test_accuracy"), strict=True):
         part, what = field.split("_")
-        run: list[Epoch]
-        for run in (reference or [], history):
-            style: dict[str, Any] = {"color": GRAY, "label": "reference, recorded"}
-            if run is history:
-                color = BLUE if part == "train" else ORANGE
-                style = {"color": color, "marker": "o", "markersize": 5, "label": "this run"}
-            if run:
-                axes.plot([entry.epoch for entry in run], [getattr(entry, field) for entry in run], **style)
+        color = BLUE if part == "train" else ORANGE
+        if reference:
+            _draw_curve(axes, reference, field, color=GRAY, label="reference, recorded")
+        _draw_curve(axes, history, field, color=color, marker="o", markersize=5, label="this run")
         axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
         axes.set(ylabel="loss (nats)" if what == "loss" else "percent", xlabel="epoch")
         axes.grid(alpha=0.3)
@@ -197,6 +193,10 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
     if reference:
         _compare(figure, grid[3], history, reference)
     return figure
+
+
+def _draw_curve(axes: Axes, run: History, field: str, **style: Any) -> None:
+    axes.plot([entry.epoch for entry in run], [getattr(entry, field) for entry in run], **style)
 
 
 def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: History) -> None:

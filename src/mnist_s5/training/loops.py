@@ -67,14 +67,14 @@ def train(
     device = torch.device(device)
     model.train()
     outputs = []
-    for label, images, labels in _batches(train_loader, device, "Step", steps, progress):
+    for batch, images, labels in _batches(train_loader, device, "Step", steps, progress):
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             log_probs = model(images)
-        check_output(log_probs, labels, label)
+        check_output(log_probs, labels, batch)
         log_probs = log_probs.float()  # autocast may return bfloat16
         loss = criterion(log_probs, labels)
-        check_loss(loss, label)
+        check_loss(loss, batch)
         loss.backward()
         optimizer.step()
         if scheduler is not None:
@@ -100,9 +100,9 @@ def test(
     device = torch.device(device)
     model.eval()
     outputs = []
-    for label, images, labels in _batches(test_loader, device, "Test batch", None, progress):
+    for batch, images, labels in _batches(test_loader, device, "Test batch", None, progress):
         log_probs = model(images)
-        check_output(log_probs, labels, label)
+        check_output(log_probs, labels, batch)
         outputs.append((log_probs, labels))
     return _score(outputs, criterion, "Test batch")
 
@@ -118,7 +118,7 @@ def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
 def _batches(
     loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield a label for error messages ("Step 3"), the images, and the labels, checked and moved to the device."""
+    """Yield the name of the batch ("Step 3"), the images, and the labels, checked and moved to the device."""
     total = len(loader) if steps is None else min(steps, len(loader))
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
