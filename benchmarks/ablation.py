@@ -17,13 +17,13 @@ import mnist_s5 as s5
 EPOCHS = 0.5
 ABLATIONS: dict[str, dict[str, Any]] = {
     "the reference": {},
-    "batched warp": {"batch_augment": True},
+    "batched augmentation": {"batch_augment": True},
     "channels last": {"channels_last": True},
     "bfloat16": {"use_bf16": True},
     "batches of 128": {"batch_size": 128},
     "one cycle, Nesterov": {"schedule": "one_cycle", "nesterov": True, "learning_rate": 0.03},
     "He initialization": {"init": "he"},
-    "zoom and shift": {"crop_prob": 0.0, "scale_jitter": 0.1, "translate_px": 2.0},
+    "scaling, translation": {"crop_prob": 0.0, "scale_jitter": 0.1, "translate_px": 2.0},
     "label smoothing": {"label_smoothing": 0.05},
     "Muon": {"muon": True, "momentum": 0.95},
     "weight decay": {"weight_decay": 0.2},
@@ -34,8 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "twice the learning rate": {"learning_rate": 0.06},
     "half the learning rate": {"learning_rate": 0.015},
     "no label smoothing": {"label_smoothing": 0.0},
-    "twice the shift": {"translate_px": 4.0},
-    "half of all digits mirrored": {"flip_prob": 0.5},
+    "twice the translation": {"translate_px": 4.0},
+    "half of all digits flipped": {"flip_prob": 0.5},
 }
 
 

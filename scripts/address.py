@@ -1,8 +1,8 @@
-"""Write the repo's address where it is needed: python scripts/address.py [owner/name, or a URL that git understands].
+"""Write the repository's address into the files that need it.
 
-Without an argument, the address is that of git's origin. The notebooks' set-up cells learn where Colab installs the
-course from, the README gets its badges, and pyproject.toml its URL. With --check, only compare the address in the
-notebooks with the argument, as CI does.
+python scripts/address.py [ADDRESS], where ADDRESS is owner/name or a URL for git. The default is git's origin.
+The notebooks' setup cells get the address from which Colab installs the course, the README its badges, and
+pyproject.toml its URL. With --check ADDRESS, only compare the notebooks with the address, as CI does.
 """
 
 import json
@@ -13,21 +13,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-IN_NOTEBOOK = r'REPO = \\"([^"\\]*)\\"'
+UNKNOWN = "<set this to the course's git address>"
+IN_NOTEBOOK = r'%pip install -q \\"git\+([^"\\]*)\\"'
 
 
 def badges(address: str) -> str:
-    """Return the README's badges. Those of Colab open a notebook, and exist only for a repo on GitHub."""
+    """Return the README's CI badge and the links that open the notebooks in Colab, for a repository on GitHub."""
     if not address.startswith("https://github.com/"):
         return ""
     repo = address.removeprefix("https://github.com/")
-    lines = [f"[![CI]({address}/actions/workflows/ci.yml/badge.svg)]({address}/actions/workflows/ci.yml)"]
-    for notebook in NOTEBOOKS:
-        colab = f"https://colab.research.google.com/github/{repo}/blob/main/notebooks/{notebook.name}"
-        lines.append(
-            f"[![Open {notebook.stem} in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
-        )
-    return "\n".join(lines) + "\n"
+    colab = f"https://colab.research.google.com/github/{repo}/blob/main/notebooks"
+    links = " · ".join(f"[{notebook.stem[:2]}]({colab}/{notebook.name})" for notebook in NOTEBOOKS)
+    return f"""[![CI]({address}/actions/workflows/ci.yml/badge.svg)]({address}/actions/workflows/ci.yml)
+Open in Colab: {links}
+"""
 
 
 def replace(path: Path, pattern: str, text: str) -> None:
@@ -49,9 +48,9 @@ def origin() -> str:
 
 
 def address_of(repo: str) -> str:
-    """Return the https address of owner/name, and any other address without .git at its end."""
+    """Return the https address for owner/name, or any other address without .git at its end."""
     repo = re.sub(r"^git@([\w.-]+):", r"https://\1/", repo.rstrip("/").removesuffix(".git"))
-    repo = re.sub(r"^https://[^/@]+@", "https://", repo)  # a user name, or a token that nobody may see
+    repo = re.sub(r"^https://[^/@]+@", "https://", repo)  # remove a user name or a token
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.@~:/-]+", repo, re.ASCII):
         sys.exit(
             f"REPO={repo} is not an address. Call make address REPO=owner/name, or pass a URL that git understands."
@@ -60,11 +59,11 @@ def address_of(repo: str) -> str:
 
 
 def check(repo: str) -> None:
-    """Exit with one sentence if the notebooks have the address of another repository, or none."""
+    """Exit with an error if the notebooks have the address of another repository, or none."""
     address = address_of(repo)
     found = {match for path in NOTEBOOKS for match in re.findall(IN_NOTEBOOK, path.read_text(encoding="utf-8"))}
     if found != {address}:
-        written = " and ".join(sorted(found - {""})) or "no address"
+        written = " and ".join(sorted(found - {UNKNOWN})) or "no address"
         sys.exit(f"The notebooks have {written}, but this repository is {address}. Run make address, and commit.")
 
 
@@ -73,7 +72,7 @@ def main(repo: str) -> None:
     for notebook in sorted(
         [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks" / "exercises").glob("*.ipynb")]
     ):
-        replace(notebook, IN_NOTEBOOK, json.dumps(f'REPO = "{address}"')[1:-1])
+        replace(notebook, IN_NOTEBOOK, json.dumps(f'%pip install -q "git+{address}"')[1:-1])
     replace(
         ROOT / "README.md", r"<!-- badges -->.*<!-- /badges -->", f"<!-- badges -->\n{badges(address)}<!-- /badges -->"
     )

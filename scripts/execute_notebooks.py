@@ -1,6 +1,6 @@
-"""Execute the notebooks in place on full MNIST, and keep nothing in them that differs from machine to machine.
+"""Execute the notebooks in place on full MNIST, and remove everything that differs from machine to machine.
 
-python scripts/execute_notebooks.py [NAME ...]: all of them, or these.
+python scripts/execute_notebooks.py [NAME ...]. Without a name, it executes all notebooks.
 """
 
 import os
@@ -17,19 +17,19 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Leave of the metadata the language and the tags alone."""
+    """Remove all metadata except the language, the tags, and whether a cell is collapsed."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("tags", "cellView", "jupyter")}
 
 
 if __name__ == "__main__":
     if os.environ.get("MNIST_S5_DATA"):
         os.environ["MNIST_S5_DATA"] = os.path.abspath(os.environ["MNIST_S5_DATA"])  # kernels start in another folder
-    load_mnist("mnist")  # stops with a sentence where full MNIST is not to be had
+    load_mnist("mnist")  # raises an error if full MNIST is unavailable
     for path in sorted(FOLDER.glob("*.ipynb")):
         if len(sys.argv) > 1 and path.stem not in sys.argv[1:]:
             continue

@@ -1,4 +1,4 @@
-"""Write the students' notebooks, notebooks/exercises/, from the solutions in src/mnist_s5/exercises.
+"""Write the students' notebooks in notebooks/exercises/ from the solutions in src/mnist_s5/exercises.
 
 python scripts/make_exercises.py
 """
@@ -12,11 +12,12 @@ from mnist_s5.exercises import LESSONS, Exercise, exercises
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
-HOW = """# Exercises of {title}
+HOW = """# Exercises for {title}
 
-{count} exercises, about {minutes} minutes, after [the notebook](../{notebook}.ipynb). Write your own lines instead of \
-`raise NotImplementedError` and run the cell: the check below your function tries it on random inputs, and says that \
-it is right or which mistake it makes. Stuck? A hint and a solution unfold under each task."""
+{count} exercises for [this notebook](../{notebook}.ipynb), about {minutes} minutes. Replace \
+`raise NotImplementedError` with your own lines, and run the cell. The check below your function tries it on random \
+inputs. It tells you whether the function is correct, or which mistake it makes. If you are stuck, open the hint or \
+the solution under each task."""
 
 TASK = """## {title}
 
@@ -24,13 +25,13 @@ TASK = """## {title}
 
 {task}
 
-<details><summary>A hint</summary>
+<details><summary>Hint</summary>
 
 {hint}
 
 </details>
 
-<details><summary>A solution</summary>
+<details><summary>Solution</summary>
 
 ```python
 {code}
@@ -38,8 +39,8 @@ TASK = """## {title}
 
 </details>"""
 
-PARAMETERS = """student: str = ""  # whose answers these are
-run_dir: str = ""  # where metrics.json goes; empty makes a new folder under runs/"""
+PARAMETERS = """student: str = ""  # name of the student
+run_dir: str = ""  # folder for metrics.json; if empty, a new folder in runs/"""
 
 START = """import math
 
@@ -53,14 +54,15 @@ from mnist_s5.exercises import RESULTS, check
 
 s5.check_parameters()  # raises an error for an unknown parameter or an invalid value"""
 
-END = """run = s5.new_run(run_dir)
-right = {{name: RESULTS.get(name, False) for name in {names}}}
-s5.write_metrics(run, student=student, exercises_{number}=right)
-print(f"{{sum(right.values())}} of {{len(right)}} right; written to {{run.name}}/metrics.json")"""
+END = """# @title Save the results to metrics.json
+run = s5.new_run(run_dir)
+solved = {{name: RESULTS.get(name, False) for name in {names}}}
+s5.write_metrics(run, student=student, exercises_{number}=solved)
+print(f"{{sum(solved.values())}} of {{len(solved)}} solved; saved {{run.name}}/metrics.json")"""
 
 
 def cells_of(name: str, each: Exercise) -> list[nbformat.NotebookNode]:
-    """The task, with its hint and its solution folded, and the stub above its check."""
+    """Return the cell with the task, hint, and solution, and the cell with the stub and the check."""
     dots = "●" * each.difficulty + "○" * (3 - each.difficulty)
     about = {"title": each.title, "dots": dots, "minutes": each.minutes, "task": each.task, "hint": each.hint}
     identity = name.replace("_", "-")
@@ -71,19 +73,21 @@ def cells_of(name: str, each: Exercise) -> list[nbformat.NotebookNode]:
 
 
 def notebook_of(lesson: str) -> nbformat.NotebookNode:
-    """The student's notebook of a lesson."""
+    """Return the student's notebook for a lesson."""
     original = nbformat.read(NOTEBOOKS / f"{LESSONS[lesson]}.ipynb", as_version=4)
     heading = original.cells[0].source.splitlines()[0].removeprefix("# ")
-    setup = next(cell.source for cell in original.cells if cell.id == "setup")
+    setup = next(cell for cell in original.cells if cell.id == "setup")
     these = exercises(lesson)
     facts = {"count": len(these), "minutes": sum(each.minutes for each in these.values())}
     cells = [
         new_markdown_cell(HOW.format(title=heading, notebook=LESSONS[lesson], **facts), id="title"),
-        new_code_cell(setup, id="setup"),
+        new_code_cell(setup.source, id="setup", metadata=setup.metadata),
         new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}),
         new_code_cell(START, id="start"),
         *(cell for name, each in these.items() for cell in cells_of(name, each)),
-        new_code_cell(END.format(number=LESSONS[lesson][:2], names=tuple(these)), id="results"),
+        new_code_cell(
+            END.format(number=LESSONS[lesson][:2], names=tuple(these)), id="results", metadata=setup.metadata
+        ),
     ]
     return new_notebook(cells=cells, metadata=original.metadata)
 

@@ -1,4 +1,4 @@
-"""Every solution passes its own check, and what a learner may write instead is told apart, by its mistake."""
+"""Every solution passes its check, and the check names the mistakes that learners make."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_the_solution_passes_and_each_mistake_is_named(name: str) -> None:
     assert len(each.mistakes) >= 3
     for message, wrong in each.mistakes.items():
         assert each.judge(wrong) == message
-        assert re.fullmatch(r"[a-z].{20,120}[.]", message)
+        assert re.fullmatch(r"[A-Z].{20,120}[.]", message)
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -67,7 +67,7 @@ def test_a_stub_is_not_solved_yet_and_the_solution_shown_is_right(name: str) -> 
         "Optimizer": Optimizer,
     }  # fmt: skip
     exec(ALL[name].stub(), names)
-    assert ALL[name].judge(names[name]) == "not solved yet."
+    assert ALL[name].judge(names[name]) == "Not solved yet."
     exec(ALL[name].code(), names)
     assert ALL[name].judge(names[name]) == ""
 
@@ -121,17 +121,17 @@ WRITTEN = [  # by learners: the exercise, what they wrote, what they hear
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
-    ("training_step", zeroed_between, "in the order zero_grad"),
+    ("training_step", zeroed_between, "order is not zero_grad"),
     ("negative_log_likelihood", F.nll_loss, ""),
     ("negative_log_likelihood", one_trial_of_many, "sum over the batch"),
     ("confusion", counted_twice, "only once"),
-    ("normalised", in_place, "it raises RuntimeError"),
-    ("normalised", halves, r"it gives float16 \[6, 1, 28, 28\].*should give float32"),
-    ("half_width", forgot_to_return, "it gives None, and should give"),
-    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), "it gives tensor.100., and should give"),
+    ("normalized", in_place, "The function raises RuntimeError"),
+    ("normalized", halves, r"expected float32 .*got float16 \[6, 1, 28, 28\]"),
+    ("half_width", forgot_to_return, "got None"),
+    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"got tensor\(100\)"),
     ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "biases"),
-    ("shuffled", lambda images, labels, generator: (images, labels), "and should give float32"),
-    ("turning_maps", lambda angles: torch.zeros(len(angles), 2, 3), "begins with .0.0, 0.0, 0.0."),
+    ("shuffled", lambda images, labels, generator: (images, labels), "expected float32"),
+    ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), "got .*starting with .0.0, 0.0, 0.0."),
 ]
 
 
@@ -142,30 +142,30 @@ def test_what_learners_write(name: str, answer: Callable[..., Any], said: str) -
 
 
 def test_an_input_that_is_changed_is_told_apart() -> None:
-    def mean_digits(images: Tensor, labels: Tensor) -> Tensor:
-        answer = ALL["mean_digits"].solution(images, labels)
+    def mean_images(images: Tensor, labels: Tensor) -> Tensor:
+        answer = ALL["mean_images"].solution(images, labels)
         images.zero_()
         return answer
 
-    assert "not left as it should be" in ALL["mean_digits"].judge(mean_digits)
+    assert "leaves one of its inputs with wrong values" in ALL["mean_images"].judge(mean_images)
 
 
 def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixture[str]) -> None:
     check(ALL["confusion"].solution)
-    assert capsys.readouterr().out == "confusion: right, on 20 random inputs.\n"
+    assert capsys.readouterr().out == "confusion: Correct for 20 random inputs.\n"
     assert RESULTS.pop("confusion")
-    with pytest.raises(ValueError, match=r"no exercise counted_twice: choose from normalised,.*calibration_error"):
+    with pytest.raises(ValueError, match=r"no exercise counted_twice. Choose from normalized,.*calibration_error"):
         check(counted_twice)
 
 
 def test_a_mistake_is_added_below_its_exercise() -> None:
     each = Exercise(lambda x: x, "title", "task", "hint", 1, 5, lambda generator: (1,))
 
-    @each.mistake("that is another number.")
+    @each.mistake("This is another number.")
     def _(x: int) -> int:
         return x + 1
 
-    assert each.judge(lambda x: x + 1) == "that is another number."
+    assert each.judge(lambda x: x + 1) == "This is another number."
     assert each.judge(lambda x: x) == ""
 
 

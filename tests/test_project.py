@@ -35,7 +35,7 @@ def script(name: str) -> ModuleType:
 
 
 def copy_of_the_repo(target: Path) -> Path:
-    """The tracked files (and those that will be), with today's content."""
+    """Copy the tracked files, and new files that git does not ignore."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
         if (ROOT / name).is_file():
@@ -109,7 +109,7 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
         assert f"{course}/actions/workflows/ci.yml" in readme
         for notebook in sorted((repo / "notebooks").glob("[0-9]*.ipynb")):
             nbformat.validate(nbformat.read(notebook, as_version=4))
-            assert f'REPO = "{course}"' in next(
+            assert f'%pip install -q "git+{course}"' in next(
                 cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.id == "setup"
             )
             assert f"github/{name}/blob/main/notebooks/{notebook.name}" in readme
@@ -142,23 +142,23 @@ def test_address_is_taken_from_origin_and_checked(tmp_path: Path) -> None:
     assert "The notebooks have https://github.com/someone/course, but" in address(repo, "--check", "a/fork").stderr
 
 
-def test_the_set_up_cell_does_nothing_elsewhere_and_asks_for_the_address_in_colab() -> None:
+def test_the_setup_cell_does_nothing_if_the_course_is_installed_and_pip_names_a_missing_address() -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "01_data_visualization.ipynb", as_version=4)
     setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
     for other in sorted((ROOT / "notebooks").glob("*.ipynb")):
         assert setup in [cell.source for cell in nbformat.read(other, as_version=4).cells]
-    assert subprocess.run([sys.executable, "-c", setup], capture_output=True, check=True).stdout == b""
-    colab = "import sys, importlib.util as u; sys.modules['google.colab'] = sys; u.find_spec = lambda name: None\n"
-    unknown = re.sub(r'REPO = "[^"]*"', 'REPO = ""', setup)
-    done = subprocess.run([sys.executable, "-c", colab + unknown], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip().count("\n") == 0
-    assert "set REPO above" in done.stderr
+    assert len(setup.splitlines()) == 5  # a title, and four lines
+    ipython = [sys.executable, "-m", "IPython", "--quick", "-c"]
+    assert subprocess.run([*ipython, setup], capture_output=True, check=True).stdout == b""
+    missing = "import sys; sys.modules['mnist_s5'] = None  # makes the import fail\n"
+    unknown = re.sub(r'"git\+[^"]*"', f'"git+{script("address").UNKNOWN}"', setup)
+    done = subprocess.run([*ipython, missing + unknown], capture_output=True, text=True, check=False)
+    assert "set this to the course's git address" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
 def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> None:
-    """A fake Colab: a new environment that has this one's packages but not the course, and a local git repository."""
+    """In a new environment with the same packages except the course, install it from a local git repository."""
     repo = copy_of_the_repo(tmp_path / "repo")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run([sys.executable, "scripts/address.py", repo.as_uri()], cwd=repo, check=True)
@@ -167,7 +167,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "colab"], check=True)
     places = {"base": str(tmp_path / "colab"), "platbase": str(tmp_path / "colab")}
     site = Path(sysconfig.get_path("purelib", "venv", places))
-    theirs = tmp_path / "theirs"  # packages that pip sees as installed, and outside of what it may change
+    theirs = tmp_path / "theirs"  # packages that pip sees as installed but cannot change
     theirs.mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if (
@@ -200,7 +200,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
             patch.setenv(key, value)
         NotebookClient(session, kernel_name="colab", timeout=300).execute()
     printed = session.cells[2].outputs[0].text
-    assert str(site / "mnist_s5") in printed  # a copy, no link to the clone
+    assert str(site / "mnist_s5") in printed  # a copy, not a link to the clone
     assert str(theirs / "torch") in printed
     assert str(theirs / "numpy") in printed
     assert session.cells[3].outputs[0].text == "20 True\n"

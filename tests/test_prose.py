@@ -1,4 +1,4 @@
-"""What the notebooks and pages say: links that resolve, headings in order, cells that stay readable."""
+"""The text of the notebooks and pages: links, headings, terms, spelling, and phrases."""
 
 import itertools
 import re
@@ -16,7 +16,14 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" 
 TEMPLATE = ROOT / "notebooks" / "template.ipynb"
 TEXTS = [*NOTEBOOKS, TEMPLATE, *PAGES]
 GLOSSARY = ROOT / "docs" / "glossary.md"
-PLAIN_WORDS = {"label", "loss", "parameter", "reference", "step"}  # in use before they are terms
+NAMES = "ans,fo,hist,nd,te,ure,datas,smaple"  # names in code that codespell takes for misspellings
+PLAIN_WORDS = {
+    "label",
+    "loss",
+    "parameter",
+    "reference",
+    "step",
+}  # used in their everyday sense before they are defined
 
 
 def prose(path: Path) -> str:
@@ -71,27 +78,29 @@ def test_predict_run_explain(path: Path) -> None:
     cells = nbformat.read(path, 4).cells
     guesses = sum(len(re.findall(r"\*\*[^*]*\bguess\b", cell.source, re.IGNORECASE)) for cell in cells)
     assert guesses >= (1 if path == TEMPLATE else 3)
-    assert re.search(r"\bIf (you|your|yours|two|this)\b", prose(path))  # what to look at where it differs
+    assert re.search(r"\bIf (you|your|yours|two|this)\b", prose(path))  # what to check if the result differs
     for cell, after in itertools.pairwise(cells):
         if "image/png" in str(cell.get("outputs")):
             following = itertools.dropwhile(lambda each: each.cell_type == "code", cells[cells.index(after) :])
-            assert next(following).source[0] != "#", cell.id  # words about the figure, before the next chapter
+            assert next(following).source[0] != "#", cell.id  # text about the figure comes before the next heading
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_readable(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The set-up and the parameters are the same few lines everywhere, and nobody reads them twice."""
+    """Setup and parameters do not count, because they are the same everywhere."""
     cells = [cell for cell in nbformat.read(path, 4).cells if cell.id not in ("setup", "parameters")]
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     words = len(re.findall(r"\w[\w'’-]*", prose(path))), sum(len(source.split()) for source in code)
     with capsys.disabled():
-        print(f"\n{path.stem}: {len(cells)} cells, {words[0]} words of prose, {words[0] / words[1]:.1f} a word of code")
+        print(
+            f"\n{path.stem}: {len(cells)} cells, {words[0]} words of prose, {words[0] / words[1]:.1f} per word of code"
+        )
     assert len(cells) <= 37
     assert (2 if path.stem[:2] in ("01", "02", "03", "04") else 1.3) <= words[0] / words[1] <= 5
 
 
 def first_use(term: str) -> str:
-    """The words around the first use of a term in the lessons' prose."""
+    """Return the text at the first use of a term in the lessons."""
     stem = re.escape(term).replace("\\ ", "[ -]")
     stem = stem[:-1] + "(?:y|ies)" if stem.endswith("y") else stem + "(?:e?s)?"
     for path in LESSONS:
@@ -113,11 +122,34 @@ def test_each_term_is_linked_at_its_first_use() -> None:
             assert f"](../docs/glossary.md#{anchor})" in first_use(term), term
 
 
+def everything_written() -> str:
+    """Return all prose, and all Python files with their docstrings, comments, and messages."""
+    folders = ("src", "scripts", "benchmarks", "tests")
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")) if path != Path(__file__)]
+    python = [path.read_text() for path in paths]
+    cells = [cell.source for path in [*NOTEBOOKS, TEMPLATE] for cell in nbformat.read(path, 4).cells]
+    return "\n".join([*map(prose, PAGES), *cells, *python])
+
+
 def test_spelling() -> None:
-    """codespell knows common misspellings; what it does not know passes."""
-    texts = "\n".join(prose(path) for path in TEXTS)
-    names = "-L", "ans,fo,hist,nd,te,ure,datas"
-    done = subprocess.run(
-        [sys.executable, "-m", "codespell_lib", *names, "-"], input=texts, capture_output=True, text=True, check=False
-    )
+    """American English, as far as codespell knows it; it accepts words that it does not know."""
+    command = [sys.executable, "-m", "codespell_lib", "--builtin", "clear,rare,en-GB_to_en-US", "-L", NAMES, "-"]
+    done = subprocess.run(command, input=everything_written(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def phrases_in(text: str) -> dict[str, str]:
+    """Return the phrases of phrases.txt that the text contains, and what to write instead."""
+    pairs = [line.split("->") for line in (ROOT / "tests" / "phrases.txt").read_text().splitlines()]
+    text = " ".join(text.split())
+    return {phrase: better for phrase, better in pairs if re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.I)}
+
+
+def test_phrases_that_we_do_not_use() -> None:
+    assert not phrases_in(everything_written())
+    assert not re.findall(r"\d %[^\w(]", "\n".join(map(prose, TEXTS)))  # write 99.35%
+
+
+def test_a_phrase_is_found_across_lines() -> None:
+    assert phrases_in("They are Nothing\nbut means.") == {"nothing but": "only"}
+    assert phrases_in("Thinking of pink. % surely") == {}

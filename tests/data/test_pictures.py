@@ -27,15 +27,15 @@ def off_center(digit: Image.Image) -> Image.Image:
 
 
 def dark_on_nothing(digit: Image.Image) -> Image.Image:
-    ink = Image.new("RGBA", (280, 280), (20, 20, 60, 255))
-    ink.putalpha(large(digit))
-    return ink
+    stroke = Image.new("RGBA", (280, 280), (20, 20, 60, 255))
+    stroke.putalpha(large(digit))
+    return stroke
 
 
 def light_on_nothing(digit: Image.Image) -> Image.Image:
-    ink = Image.new("RGBA", (280, 280), (250, 250, 250, 255))
-    ink.putalpha(large(digit))
-    return ink
+    stroke = Image.new("RGBA", (280, 280), (250, 250, 250, 255))
+    stroke.putalpha(large(digit))
+    return stroke
 
 
 def sixteen_bits(digit: Image.Image) -> Image.Image:

@@ -1,17 +1,17 @@
-"""One fault: what was injected, what its user sees, and what a user of plain torch and torchvision sees."""
+"""One fault: what was injected, the message in this course, and the result with plain torch and torchvision."""
 
 import re
 from collections.abc import Callable
 
-PLAIN = ("right", "refused", "unclear", "hangs", "silently wrong")
+PLAIN = ("correct", "clear error", "unclear error", "hangs", "silently wrong")
 
 
 class SilentlyWrong(AssertionError):
-    """The fault went through, and nobody was told."""
+    """The fault had an effect, and no message told the user."""
 
 
 class Fault:
-    """What is seen of one fault, by the course's user and by one of plain torch and torchvision."""
+    """The results of one injected fault: in this course, and with plain torch and torchvision."""
 
     def __init__(self, number: int, injected: str) -> None:
         self.number, self.injected, self.result = number, injected, "FAIL"
@@ -19,12 +19,12 @@ class Fault:
         self.beside: list[str] = []
 
     def saw(self, what: str) -> None:
-        """What the user of the course sees."""
+        """Record a message that the user of the course sees."""
         assert "\n" not in what.strip(), f"more than one sentence: {what}"
         self.seen.append(what.strip())
 
     def refused(self, error: type[BaseException], match: str, call: Callable[[], object]) -> str:
-        """The call must raise that error, with that in its sentence; to go through is to be silently wrong."""
+        """Assert that the call raises the error with a matching message. If it returns, it is silently wrong."""
         said = None
         try:
             call()
@@ -37,6 +37,6 @@ class Fault:
         return said
 
     def plain(self, verdict: str, what: str = "") -> None:
-        """What plain torch or torchvision made of it."""
+        """Record the result with plain torch or torchvision."""
         assert verdict in PLAIN
         self.beside.append(f"{verdict}{f': {what}' if what else ''}")

@@ -51,11 +51,9 @@ def plain(fault: Fault, folder: Path, tiny: Tiny) -> None:
     try:
         digits = torchvision.datasets.MNIST(str(folder.parents[1]), train=True)
         right = digits.data.numpy().tobytes() == tiny[IMAGES][16:] and bytes(digits.targets) == tiny[LABELS][8:]
-        fault.plain(
-            "right" if right else "silently wrong", "" if right else f"{len(digits)} digits, as if all were well"
-        )
+        fault.plain("correct" if right else "silently wrong", "" if right else f"returns {len(digits)} digits")
     except Exception as error:  # whatever it raises is what its user sees
-        fault.plain("unclear", f"{type(error).__name__}: {error}")
+        fault.plain("unclear error", f"{type(error).__name__}: {error}")
 
 
 PROGRAM = """
@@ -66,14 +64,14 @@ MNIST.mirrors, MNIST.resources = {mirrors!r}, {resources!r}
 try:
     digits = MNIST({folder!r}, download=True)
 except Exception as error:
-    print("unclear", type(error).__name__, *str(error).splitlines()[:1], sep=": ")
+    print("unclear error", type(error).__name__, *str(error).splitlines()[:1], sep=": ")
 else:
-    print("right" if digits.data.numpy().tobytes() == bytes.fromhex({pixels!r}) else "silently wrong")
+    print("correct" if digits.data.numpy().tobytes() == bytes.fromhex({pixels!r}) else "silently wrong")
 """
 
 
 def plain_download(fault: Fault, tiny: Tiny, folder: Path, *mirrors: str) -> None:
-    """What torchvision.datasets.MNIST makes of these mirrors, if it comes to an end within ten seconds."""
+    """Record what torchvision.datasets.MNIST does with these mirrors within 20 seconds."""
     packed = {name: gzip.compress(blob, mtime=0) for name, blob in tiny.items()}
     resources = [(f"{name}.gz", hashlib.md5(blob).hexdigest()) for name, blob in packed.items()]
     facts = {"mirrors": list(mirrors), "resources": resources, "folder": str(folder), "pixels": tiny[IMAGES][16:].hex()}
@@ -81,13 +79,13 @@ def plain_download(fault: Fault, tiny: Tiny, folder: Path, *mirrors: str) -> Non
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except subprocess.TimeoutExpired:
-        fault.plain("hangs", "no answer within 20 seconds")
+        fault.plain("hangs", "no response within 20 seconds")
     else:
         verdict, _, what = done.stdout.strip().splitlines()[-1].partition(": ")
         fault.plain(verdict, what)
 
 
-@pytest.mark.fault(1, "a raw file is cut off")
+@pytest.mark.fault(1, "a raw file is truncated")
 def test_truncated(fault: Fault, cached: Path, tiny: Tiny) -> None:
     (cached / IMAGES).write_bytes(tiny[IMAGES][:5000])
     plain(fault, cached, tiny)
@@ -102,7 +100,7 @@ def test_no_file(fault: Fault, cached: Path, tiny: Tiny, blob: bytes) -> None:
     fault.refused(DataError, "corrupted", lambda: s5.load_mnist("mnist"))
 
 
-@pytest.mark.fault(3, "one byte of a raw file is flipped; a good .gz lies beside it")
+@pytest.mark.fault(3, "one byte of a raw file is flipped; a good .gz is next to it")
 def test_flipped(fault: Fault, cached: Path, tiny: Tiny) -> None:
     flipped = bytearray(tiny[IMAGES])
     flipped[7777] ^= 4
@@ -159,7 +157,7 @@ def forbidding() -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.fault(6, "the first mirror answers 403, a login page, or too few bytes")
+@pytest.mark.fault(6, "the first mirror returns 403, a login page, or too few bytes")
 def test_first_mirror(
     fault: Fault,
     tiny: Tiny,
@@ -175,7 +173,7 @@ def test_first_mirror(
     plain_download(fault, tiny, tmp_path / "plain", forbidding, wrong_mirror, mirror)
 
 
-@pytest.mark.fault(7, "no mirror answers, and nothing is cached")
+@pytest.mark.fault(7, "no mirror responds, and nothing is cached")
 def test_no_mirror(
     fault: Fault, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -199,7 +197,7 @@ def test_offline(fault: Fault, cached: Path, tiny: Tiny, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.fault(9, "a server that accepts and never answers")
+@pytest.mark.fault(9, "a server that accepts and never responds")
 def test_silent_server(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     assert len(tiny) * download.TIMEOUT < 20

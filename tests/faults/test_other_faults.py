@@ -30,7 +30,7 @@ from mnist_s5.jobs.parameters import RunError, check_cells
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-@pytest.mark.fault(12, "torch and torchvision that do not fit")
+@pytest.mark.fault(12, "torch and torchvision versions that do not match")
 @pytest.mark.parametrize(
     "raises",
     [
@@ -125,7 +125,7 @@ def off_center(digit: Image.Image) -> Image.Image:
     return sheet
 
 
-@pytest.mark.fault(21, "pictures of digits: on white, transparent, turned by EXIF, off-center")
+@pytest.mark.fault(21, "images of digits: white background, transparent, rotated by EXIF, off-center")
 @pytest.mark.parametrize("draw", [on_white, transparent, rotated, off_center])
 def test_pictures(fault: Fault, sample: Any, tmp_path: Path, draw: Callable[[Image.Image], Image.Image]) -> None:
     model, _ = s5.load_checkpoint()
@@ -140,7 +140,7 @@ def test_pictures(fault: Fault, sample: Any, tmp_path: Path, draw: Callable[[Ima
     if right < 19:
         raise SilentlyWrong(f"{draw.__name__}: {right} of 20")
     fault.saw(f"{draw.__name__}: {right} of 20 right")
-    fault.plain("silently wrong" if plain < 19 else "right", f"{draw.__name__}: {plain} of 20 right")
+    fault.plain("silently wrong" if plain < 19 else "correct", f"{draw.__name__}: {plain} of 20 right")
 
 
 def bomb(side: int) -> bytes:
@@ -154,7 +154,7 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-@pytest.mark.fault(21, "pictures of no digit: blank, no picture, cut off, 200 megapixels")
+@pytest.mark.fault(21, "images without a digit: blank, not an image, truncated, 200 megapixels")
 def test_no_pictures(fault: Fault, sample: Any, tmp_path: Path) -> None:
     model, _ = s5.load_checkpoint()
     Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
@@ -167,7 +167,7 @@ def test_no_pictures(fault: Fault, sample: Any, tmp_path: Path) -> None:
         fault.refused(ImageError, why, lambda name=name: predict(model, tmp_path / f"{name}.png"))
     usual = transforms.Compose([transforms.Grayscale(), transforms.Resize((28, 28)), usual_transforms()])
     said = int(model(usual(Image.open(tmp_path / "blank.png"))[None]).argmax())
-    fault.plain("silently wrong", f"reads a blank page as {said}")
+    fault.plain("silently wrong", f"classifies a blank page as {said}")
 
 
 GIVEN = [
@@ -229,7 +229,7 @@ def test_a_notebook_stops(fault: Fault, tmp_path: Path) -> None:
     plain = nbformat.v4.new_notebook(cells=[cell], metadata=kernel)
     nbformat.write(plain, tmp_path / "plain.ipynb")
     execute_notebook(tmp_path / "plain.ipynb", tmp_path / "done.ipynb", {"sed": 3}, kernel_name="python3")
-    fault.plain("silently wrong", "a notebook without the check runs as if the parameter had not been passed")
+    fault.plain("silently wrong", "a notebook without the check ignores the parameter")
 
 
 def test_a_corrected_parameter_is_taken() -> None:

@@ -115,7 +115,7 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@pytest.mark.fault(14, "one byte of a resume file is flipped; it is cut off; it is empty")
+@pytest.mark.fault(14, "one byte of a resume file is flipped; it is truncated; it is empty")
 def test_corrupted(fault: Fault, fit: Any, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with cut(20):
         fit()
@@ -148,7 +148,7 @@ def test_corrupted(fault: Fault, fit: Any, whole: Run, tmp_path: Path, capsys: p
     path.write_bytes(blob)
     with contextlib.suppress(Exception):
         if not torch.equal(torch.load(path)["weights"], torch.ones(1000)):
-            fault.plain("silently wrong", "torch.load returns other weights, without a word")
+            fault.plain("silently wrong", "torch.load returns other weights")
 
 
 @pytest.mark.fault(15, "a folder with a run of another recipe, network, dataset, or seed")
@@ -163,7 +163,7 @@ def test_another(fault: Fault, fit: Any, tmp_path: Path) -> None:
     ):
         fault.refused(CheckpointError, what, lambda how=how: fit(epochs=1, **how))
     assert not s5.Net().load_state_dict(model.state_dict()).missing_keys
-    fault.plain("silently wrong", "load_state_dict takes another recipe's weights, without a word")
+    fault.plain("silently wrong", "load_state_dict loads another recipe's weights")
     assert fit(epochs=1, learning_rate=0.01, resume=False)[1] != fit(epochs=1, learning_rate=0.01, folder=None)[1]
 
 
@@ -182,7 +182,7 @@ def test_malicious(fault: Fault, fit: Any, tmp_path: Path, monkeypatch: pytest.M
         try:
             torch.load(path)
         except pickle.UnpicklingError:
-            fault.plain("refused", "torch.load, since version 2.6")
+            fault.plain("clear error", "torch.load, since version 2.6")
         path.rename(tmp_path / "model.safetensors")
         fault.refused(CheckpointError, "not a safetensors", lambda: s5.load_checkpoint(tmp_path / "model.safetensors"))
     assert not (tmp_path / "ran").exists()
@@ -240,7 +240,7 @@ def test_diverged(fault: Fault, fit: Any) -> None:
     fault.plain("silently wrong", f"{right / 10:.1f}% correct: the argmax of ten NaN is 0")
 
 
-@pytest.mark.fault(19, "an image that holds NaN")
+@pytest.mark.fault(19, "an image that contains NaN")
 def test_nan_in_an_image(fault: Fault) -> None:
     model, recipe = s5.Net(), s5.get_recipe("fast", "sample")
     batches = list(s5.make_loaders(recipe, *sets())[0])
@@ -278,7 +278,7 @@ def test_out_of_order(fault: Fault, fit: Any, whole: Run, tmp_path: Path) -> Non
     fault.saw("the same weights, and the file holds those of the run")
 
 
-@pytest.mark.fault(20, "logits where log-probabilities are due")
+@pytest.mark.fault(20, "logits instead of log-probabilities")
 def test_logits(fault: Fault) -> None:
     model, recipe = s5.Net(), s5.get_recipe("fast", "sample")
     loader, tested = s5.make_loaders(recipe, *sets())
@@ -287,10 +287,10 @@ def test_logits(fault: Fault) -> None:
     fault.refused(ValueError, "log_softmax", lambda: s5.train(model, "cpu", loader, optimizer))
     fault.refused(ValueError, "log_softmax", lambda: s5.test(model, "cpu", tested))
     images, labels = next(iter(tested))
-    fault.plain("silently wrong", f"F.nll_loss returns {F.nll_loss(model(images), labels):.2f}, without a word")
+    fault.plain("silently wrong", f"F.nll_loss returns {F.nll_loss(model(images), labels):.2f}")
 
 
-@pytest.mark.fault(20, "images or labels of another kind, an empty loader")
+@pytest.mark.fault(20, "images or labels of the wrong type, an empty loader")
 def test_no_digits(fault: Fault) -> None:
     model, images, labels = s5.Net(), torch.zeros(4, 1, 28, 28), torch.tensor([3, 1, 4, 1])
     for batch, sentence in (

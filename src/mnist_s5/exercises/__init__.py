@@ -1,4 +1,4 @@
-"""Exercises: from one solution come its stub, the student's notebook and the check, which names common mistakes."""
+"""Exercises. Each solution is the source of its stub, of the student's notebook, and of a check that names mistakes."""
 
 import ast
 import inspect
@@ -22,14 +22,14 @@ LESSONS = {
     "measures": "06_measuring",
 }
 TRIALS = 20
-Draw = Callable[[torch.Generator], tuple[Any, ...]]  # random inputs for a solution
+MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution
 
-RESULTS: dict[str, bool] = {}  # what `check` found in this session
+RESULTS: dict[str, bool] = {}  # results of `check` in this session
 
 
 @dataclass
 class Exercise:
-    """A solution, how to ask for it, and wrong answers that its check knows: what to say to whom gives them."""
+    """An exercise: its solution, task text, and known wrong answers, each with the message shown to the student."""
 
     solution: Callable[..., Any]
     title: str
@@ -37,82 +37,83 @@ class Exercise:
     hint: str
     difficulty: int  # 1 to 3
     minutes: int
-    draw: Draw
+    make_inputs: MakeInputs
     mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def mistake(self, message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """The function below it is a wrong answer; message: what somebody who gives it hears."""
+        """Return a decorator that registers a wrong answer, and the message for students who submit it."""
 
-        def known(wrong: Callable[..., Any]) -> Callable[..., Any]:
+        def register(wrong: Callable[..., Any]) -> Callable[..., Any]:
             self.mistakes[message] = wrong
             return wrong
 
-        return known
+        return register
 
     def code(self) -> str:
-        """The solution as it is written, without its decorator."""
+        """Return the source of the solution, without its decorator."""
         source = dedent(inspect.getsource(self.solution))
         return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
     def stub(self) -> str:
-        """The solution's first lines and its docstring; the rest is to be written."""
+        """Return the signature and docstring of the solution, with a body that raises NotImplementedError."""
         function = ast.parse(self.code()).body[0]
         assert isinstance(function, ast.FunctionDef)
         head = self.code().splitlines()[: function.body[0].end_lineno]
-        return "\n".join([*head, "    raise NotImplementedError  # your lines instead of this one"])
+        return "\n".join([*head, "    raise NotImplementedError  # replace this line"])
 
     def judge(self, function: Callable[..., Any]) -> str:
-        """What is wrong with an answer, in a sentence, or "" for a right one: as the solution on random inputs."""
+        """Compare a function with the solution on random inputs. Return the mistake, or "" if it is correct."""
         try:
             found = self._outcomes(function)
         except NotImplementedError:
-            return "not solved yet."
-        except Exception as error:  # whatever a learner's function raises
-            return f"it raises {type(error).__name__}: {shorten(str(error), 150) or 'without a word'}"
+            return "Not solved yet."
+        except Exception as error:  # a student's function can raise anything
+            return f"The function raises {type(error).__name__}: {shorten(str(error), 150) or 'no message'}"
         wanted = self._outcomes(self.solution)
         if _alike(found, wanted):
             return ""
         for message, wrong in self.mistakes.items():
             if _alike(found, self._outcomes(wrong)):
                 return message
-        (given, _), (due, _) = next((a, b) for a, b in zip(found, wanted, strict=True) if not _alike(a, b))
-        if _alike(given, due):
-            return "the answer is right, but one of the inputs is not left as it should be: in its values, or its mode."
-        return f"for a random input it gives {_shown(given)}, and should give {_shown(due)}."
+        (got, _), (expected, _) = next((a, b) for a, b in zip(found, wanted, strict=True) if not _alike(a, b))
+        if _alike(got, expected):
+            return "The result is correct, but the function leaves one of its inputs with wrong values or a wrong mode."
+        return f"For a random input, expected {_shown(expected)}, got {_shown(got)}."
 
     def _outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
-        """For each trial what the function gives, and what it makes of its inputs."""
+        """Return the function's result and its inputs after the call, for each trial."""
         outcomes = []
         for trial in range(TRIALS):
-            inputs = self.draw(torch.Generator().manual_seed(trial))
-            torch.manual_seed(trial)  # for what draws, as dropout does
+            inputs = self.make_inputs(torch.Generator().manual_seed(trial))
+            torch.manual_seed(trial)  # for random layers such as dropout
             outcomes.append((function(*inputs), inputs))
         return outcomes
 
 
 def exercise(**about: Any) -> Callable[[Callable[..., Any]], Exercise]:
-    """The function below it is an exercise's solution; its name is the exercise's."""
+    """Return a decorator that turns a solution into an exercise with the same name."""
     return lambda solution: Exercise(solution, **about)
 
 
 def exercises(lesson: str) -> dict[str, Exercise]:
-    """The lesson's exercises by their names."""
+    """Return the lesson's exercises by name."""
     module = import_module(f"{__name__}.{lesson}")
     return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
 
 
-def check(answer: Callable[..., Any]) -> None:
-    """Print whether the answer is right, or which mistake it makes; its name says which exercise it is for.
+def check(function: Callable[..., Any]) -> None:
+    """Print whether the function solves the exercise of the same name, or which mistake it makes.
 
-    Raises ValueError for a name that no exercise has.
+    Raises:
+        ValueError: No exercise has the function's name.
     """
     everything = {name: each for lesson in LESSONS for name, each in exercises(lesson).items()}
-    name = getattr(answer, "__name__", str(answer))
+    name = getattr(function, "__name__", str(function))
     if name not in everything:
-        raise ValueError(f"There is no exercise {name}: choose from {', '.join(everything)}.")
-    wrong = everything[name].judge(answer)
-    RESULTS[name] = not wrong
-    print(f"{name}: {wrong or f'right, on {TRIALS} random inputs.'}")
+        raise ValueError(f"There is no exercise {name}. Choose from {', '.join(everything)}.")
+    mistake = everything[name].judge(function)
+    RESULTS[name] = not mistake
+    print(f"{name}: {mistake or f'Correct for {TRIALS} random inputs.'}")
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -129,14 +130,14 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    """A plain number, or a tensor of one that holds no graph."""
+    """Whether the value is a number, or a tensor with one element that does not require a gradient."""
     return isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor) and value.numel() > 1:
         kind = str(value.dtype).removeprefix("torch.")
-        return f"{kind} {list(value.shape)} that begins with {[round(x, 4) for x in value.flatten()[:3].tolist()]}"
+        return f"{kind} {list(value.shape)} starting with {[round(x, 4) for x in value.flatten()[:3].tolist()]}"
     if isinstance(value, tuple):
         return " and ".join(map(_shown, value))
     return shorten(repr(value), 100)

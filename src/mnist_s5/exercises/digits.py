@@ -11,133 +11,136 @@ def _digits(generator: Generator, n: int = 6) -> Tensor:
 
 
 @exercise(
-    title="From bytes to what the network gets",
-    task="The raw digits are bytes. Make of them what the first layer takes: scaled to 0 to 1, a channel dimension, "
-    "mean and deviation of MNIST's training pixels taken out.",
-    hint="`images[:, None]` adds a dimension; divide first, subtract then, and divide again.",
+    title="From bytes to the network's input",
+    task="The raw digits are bytes. Convert them to the input of the first layer: scale them to the range 0 to 1, add "
+    "a channel dimension, and normalize them with the mean and standard deviation of MNIST's training pixels.",
+    hint="`images[:, None]` adds a dimension. Divide by 255, then subtract the mean, then divide by the standard "
+    "deviation.",
     difficulty=1,
     minutes=5,
-    draw=lambda generator: (_digits(generator),),
+    make_inputs=lambda generator: (_digits(generator),),
 )
-def normalised(images: Tensor) -> Tensor:
-    """images: uint8 [N, 28, 28]; gives float32 [N, 1, 28, 28], with MNIST's 0.1307 and 0.3081."""
+def normalized(images: Tensor) -> Tensor:
+    """images: uint8 [N, 28, 28]; returns float32 [N, 1, 28, 28], normalized with 0.1307 and 0.3081."""
     return (images[:, None].float() / 255 - 0.1307) / 0.3081
 
 
-@normalised.mistake("the pixels still reach to 255: divide them by 255 first, 0.1307 is of pixels from 0 to 1.")
+@normalized.mistake("The pixels still range up to 255. Divide by 255 first: 0.1307 is for pixels from 0 to 1.")
 def _(images: Tensor) -> Tensor:
     return (images[:, None].float() - 0.1307) / 0.3081
 
 
-@normalised.mistake("each batch is normalised by its own mean and deviation: use 0.1307 and 0.3081 for every digit.")
+@normalized.mistake("Each batch is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.")
 def _(images: Tensor) -> Tensor:
     x = images[:, None].float() / 255
     return (x - x.mean()) / x.std()
 
 
-@normalised.mistake("the mean is taken away after the division by the deviation: first subtract, then divide.")
+@normalized.mistake("The mean is subtracted after the division by the standard deviation. Subtract it first.")
 def _(images: Tensor) -> Tensor:
     return images[:, None].float() / 255 / 0.3081 - 0.1307
 
 
-@normalised.mistake("the division 0.1307 / 0.3081 comes first: put the difference in brackets, (x - 0.1307) / 0.3081.")
+@normalized.mistake(
+    "The division 0.1307 / 0.3081 comes first. Put the difference in parentheses: (x - 0.1307) / 0.3081."
+)
 def _(images: Tensor) -> Tensor:
     return images[:, None].float() / 255 - 0.1307 / 0.3081
 
 
-@normalised.mistake("this is scaled to 0 to 1, and not centred yet: subtract 0.1307, and divide by 0.3081.")
+@normalized.mistake("This is only scaled to the range 0 to 1. Subtract 0.1307, then divide by 0.3081.")
 def _(images: Tensor) -> Tensor:
     return images[:, None].float() / 255
 
 
-@normalised.mistake("the channel dimension is missing: a convolution takes [N, 1, 28, 28].")
+@normalized.mistake("The channel dimension is missing. A convolution needs [N, 1, 28, 28].")
 def _(images: Tensor) -> Tensor:
     return (images.float() / 255 - 0.1307) / 0.3081
 
 
 @exercise(
-    title="The mean digits",
-    task="The baseline of 01 begins with an average of each class.",
-    hint="`images[labels == 3]` are the threes; `torch.stack` makes one tensor of ten.",
+    title="The mean images",
+    task="The baseline of 01 starts with the average image of each class. Compute all ten.",
+    hint="`images[labels == 3]` are the threes. `torch.stack` makes one tensor of ten.",
     difficulty=1,
     minutes=5,
-    draw=lambda generator: (
+    make_inputs=lambda generator: (
         torch.rand(40, 28, 28, generator=generator),
         torch.cat([torch.arange(10), torch.randint(0, 10, (30,), generator=generator)]),
     ),
 )
-def mean_digits(images: Tensor, labels: Tensor) -> Tensor:
-    """images: float [N, 28, 28]; labels: int64 [N], each class at least once; gives float [10, 28, 28]."""
+def mean_images(images: Tensor, labels: Tensor) -> Tensor:
+    """images: float [N, 28, 28]; labels: int64 [N], each class at least once; returns float [10, 28, 28]."""
     return torch.stack([images[labels == digit].mean(dim=0) for digit in range(10)])
 
 
-@mean_digits.mistake("these are sums: divide each by the number of digits of its class.")
+@mean_images.mistake("These are sums. Divide each by the number of digits in its class.")
 def _(images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([images[labels == digit].sum(dim=0) for digit in range(10)])
 
 
-@mean_digits.mistake("each sum is divided by the number of all digits: divide by that of its own class.")
+@mean_images.mistake("Each sum is divided by the number of all digits. Divide by the number of digits in its class.")
 def _(images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([images[labels == digit].sum(dim=0) / len(images) for digit in range(10)])
 
 
-@mean_digits.mistake("this is one number a class: average over the digits (dim=0), not over the pixels.")
+@mean_images.mistake("This is one number per class. Average over the digits (dim=0), not over the pixels.")
 def _(images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([images[labels == digit].mean() for digit in range(10)])
 
 
-@mean_digits.mistake("all ten are the mean of all digits: choose those of each class with labels == digit.")
+@mean_images.mistake("All ten are the mean of all digits. Select the digits of each class with labels == digit.")
 def _(images: Tensor, labels: Tensor) -> Tensor:
     return images.mean(dim=0).expand(10, 28, 28)
 
 
 @exercise(
-    title="The nearest mean",
-    task="And it ends with an answer for new digits: the class whose mean is nearest, by the sum of squared "
-    "differences of all pixels.",
+    title="The nearest mean image",
+    task="The baseline ends with a prediction for each new digit: the class whose mean image is nearest. The distance "
+    "is the sum of squared differences over all pixels.",
     hint="`images[:, None] - means` has the shape [N, 10, 28, 28].",
     difficulty=2,
     minutes=10,
-    draw=lambda generator: (
+    make_inputs=lambda generator: (
         torch.rand(12, 28, 28, generator=generator),
         torch.rand(10, 28, 28, generator=generator) * torch.linspace(0.6, 1.4, 10)[:, None, None],
     ),
 )
 def nearest_mean(images: Tensor, means: Tensor) -> Tensor:
-    """images: float [N, 28, 28]; means: float [10, 28, 28]; gives the answers, int64 [N]."""
+    """images: float [N, 28, 28]; means: float [10, 28, 28]; returns the predictions, int64 [N]."""
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=1)
 
 
-@nearest_mean.mistake("that is the mean farthest away: the nearest has the smallest distance, so argmin.")
+@nearest_mean.mistake("This is the mean image with the largest distance. The nearest has the smallest: use argmin.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmax(dim=1)
 
 
-@nearest_mean.mistake("differences are summed with their signs, so that they cancel: square them first.")
+@nearest_mean.mistake("Positive and negative differences cancel in the sum. Square them first.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).sum(dim=(2, 3)).argmin(dim=1)
 
 
-@nearest_mean.mistake("this is the nearest digit of each mean: the minimum is over the ten means, dim=1.")
+@nearest_mean.mistake("This is the nearest digit for each mean image. Take the minimum over the ten means (dim=1).")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=0)
 
 
-@nearest_mean.mistake("this sums distances without squaring them: another measure, and another answer for some digits.")
+@nearest_mean.mistake("This sums absolute differences, which gives other predictions for some digits. Square them.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).abs().sum(dim=(2, 3)).argmin(dim=1)
 
 
-@nearest_mean.mistake("these are the distances: give the number of the class that has the smallest, argmin.")
+@nearest_mean.mistake("These are the distances. Return the class with the smallest distance: use argmin.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3))
 
 
-@nearest_mean.mistake("this is how near the nearest mean is: give which one it is, argmin.")
+@nearest_mean.mistake("This is the smallest distance. Return the class that it belongs to: use argmin.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3)).min(dim=1).values
 
 
-@nearest_mean.mistake("this compares only how much ink there is: compare pixel by pixel, and sum afterwards.")
+@nearest_mean.mistake("This compares only the total intensity. Compare pixel by pixel, and sum afterwards.")
 def _(images: Tensor, means: Tensor) -> Tensor:
     return (images.mean(dim=(1, 2))[:, None] - means.mean(dim=(1, 2))).square().argmin(dim=1)

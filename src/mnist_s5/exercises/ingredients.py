@@ -12,118 +12,119 @@ def _between(generator: Generator, low: float, high: float) -> float:
 
 
 @exercise(
-    title="A smoothed loss",
-    task="Take a share of each label and spread it evenly over all ten digits.",
-    hint="The label then gets 1 − share + share / 10; the mean over ten is `log_probs.mean(dim=1)`.",
+    title="A loss with label smoothing",
+    task="Compute the mean loss with smoothed labels: take the fraction `smoothing` of each label, and spread it "
+    "evenly over all ten digits.",
+    hint="The label then has 1 − smoothing + smoothing / 10. The mean over the ten digits is `log_probs.mean(dim=1)`.",
     difficulty=2,
     minutes=10,
-    draw=lambda generator: (
+    make_inputs=lambda generator: (
         F.log_softmax(2 * torch.randn(7, 10, generator=generator), dim=1),
         torch.randint(0, 10, (7,), generator=generator),
         _between(generator, 0.02, 0.4),
     ),
 )
-def smoothed_loss(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; share: 0 to 1; gives the mean loss in nats, float []."""
-    return -(1 - share) * log_probs[torch.arange(len(labels)), labels].mean() - share * log_probs.mean()
+def smoothed_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1; returns the mean loss in nats, float []."""
+    return -(1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() - smoothing * log_probs.mean()
 
 
-@smoothed_loss.mistake("the share is added on top: take it from the label, which keeps 1 − share.")
-def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    return F.nll_loss(log_probs, labels) - share * log_probs.mean()
+@smoothed_loss.mistake("The smoothing is only added. Also take it from the label, which keeps 1 − smoothing.")
+def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return F.nll_loss(log_probs, labels) - smoothing * log_probs.mean()
 
 
-@smoothed_loss.mistake("the share is spread over the nine others only: spread it over all ten.")
-def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    given = log_probs[torch.arange(len(labels)), labels]
-    return -((1 - share) * given + share * (log_probs.sum(dim=1) - given) / 9).mean()
+@smoothed_loss.mistake("The smoothing is spread over only the nine other digits. Spread it over all ten.")
+def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    of_label = log_probs[torch.arange(len(labels)), labels]
+    return -((1 - smoothing) * of_label + smoothing * (log_probs.sum(dim=1) - of_label) / 9).mean()
 
 
-@smoothed_loss.mistake("all ten digits get the whole share each: divide it among them.")
-def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    return (1 - share) * F.nll_loss(log_probs, labels) - share * log_probs.sum(dim=1).mean()
+@smoothed_loss.mistake("Each of the ten digits gets the whole smoothing. Divide it among them.")
+def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return (1 - smoothing) * F.nll_loss(log_probs, labels) - smoothing * log_probs.sum(dim=1).mean()
 
 
-@smoothed_loss.mistake("the two parts are swapped: the label keeps 1 − share.")
-def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    return share * F.nll_loss(log_probs, labels) - (1 - share) * log_probs.mean()
+@smoothed_loss.mistake("The two parts are swapped. The label keeps 1 − smoothing.")
+def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return smoothing * F.nll_loss(log_probs, labels) - (1 - smoothing) * log_probs.mean()
 
 
-@smoothed_loss.mistake("the sign is missing: log-probabilities are negative, a loss is positive.")
-def _(log_probs: Tensor, labels: Tensor, share: float) -> Tensor:
-    return (1 - share) * log_probs[torch.arange(len(labels)), labels].mean() + share * log_probs.mean()
+@smoothed_loss.mistake("The minus sign is missing. Log-probabilities are negative; a loss is positive.")
+def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return (1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() + smoothing * log_probs.mean()
 
 
 @exercise(
-    title="Maps that turn",
-    task="The batched warp takes a map of 2 × 3 numbers for each image. Make those of a rotation: "
-    "[[cos, −sin, 0], [sin, cos, 0]], a separate angle for each image.",
-    hint="`torch.deg2rad`; `torch.stack` twice, with `dim=1`.",
+    title="Rotation matrices",
+    task="Batched augmentation needs an affine matrix of 2 × 3 numbers for each image. Build those of rotations, "
+    "[[cos, −sin, 0], [sin, cos, 0]], with a separate angle for each image.",
+    hint="Use `torch.deg2rad`, and `torch.stack` twice with `dim=1`.",
     difficulty=2,
     minutes=10,
-    draw=lambda generator: (60 * torch.rand(5, generator=generator) - 30,),
+    make_inputs=lambda generator: (60 * torch.rand(5, generator=generator) - 30,),
 )
-def turning_maps(angles: Tensor) -> Tensor:
-    """angles: float [N], degrees; gives float [N, 2, 3]."""
+def rotation_matrices(angles: Tensor) -> Tensor:
+    """angles: float [N], degrees; returns float [N, 2, 3]."""
     cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
     return torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
 
 
-@turning_maps.mistake("these are cosines of degrees: torch computes with radians, see torch.deg2rad.")
+@rotation_matrices.mistake("These are cosines of degrees. PyTorch expects radians: use torch.deg2rad.")
 def _(angles: Tensor) -> Tensor:
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     return torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
 
 
-@turning_maps.mistake("they turn the other way: the minus belongs to the sine in the first row.")
+@rotation_matrices.mistake("These rotate in the opposite direction. The minus belongs to the sine in the first row.")
 def _(angles: Tensor) -> Tensor:
     cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
     return torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([-sin, cos, zero], dim=1)], dim=1)
 
 
-@turning_maps.mistake("both sines have the same sign, which is no rotation: the first row's is negative.")
+@rotation_matrices.mistake("Both sines have the same sign, which is not a rotation. The first row's is negative.")
 def _(angles: Tensor) -> Tensor:
     cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
     return torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
 
 
-@turning_maps.mistake("the third column is missing: it shifts, here by nothing.")
+@rotation_matrices.mistake("The third column is missing. It is the translation, here zero.")
 def _(angles: Tensor) -> Tensor:
     cos, sin = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()
     return torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
 
 
 @exercise(
-    title="What Muon aims at",
-    task="The nearest orthogonal matrix: the same directions, and every singular value 1. Muon reaches it nearly, and "
-    "faster; here take the exact way.",
+    title="What Muon approximates",
+    task="Compute the nearest orthogonal matrix: it has the same singular vectors, and all its singular values are 1. "
+    "Muon approximates it quickly. Here, compute it exactly.",
     hint="`u, s, vt = torch.linalg.svd(matrix)`: the matrix is `u @ torch.diag(s) @ vt`.",
     difficulty=2,
     minutes=5,
-    draw=lambda generator: (torch.randn(4, 4, generator=generator),),
+    make_inputs=lambda generator: (torch.randn(4, 4, generator=generator),),
 )
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """matrix: float [n, n]; gives float [n, n]."""
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """matrix: float [n, n]; returns float [n, n]."""
     u, _, vt = torch.linalg.svd(matrix)
     return u @ vt
 
 
-@orthogonalised.mistake("with the singular values in it this is the matrix itself: leave them out, as if all were 1.")
+@orthogonalized.mistake("With its singular values, this is the matrix itself. Leave them out, as if all were 1.")
 def _(matrix: Tensor) -> Tensor:
     return matrix.clone()
 
 
-@orthogonalised.mistake("torch.linalg.svd gives the third factor transposed already: no second .T.")
+@orthogonalized.mistake("The third factor of torch.linalg.svd is already transposed. Don't transpose it again.")
 def _(matrix: Tensor) -> Tensor:
     u, _, vt = torch.linalg.svd(matrix)
     return u @ vt.T
 
 
-@orthogonalised.mistake("this only makes the matrix smaller: its singular values still differ.")
+@orthogonalized.mistake("This only scales the matrix. Its singular values still differ from each other.")
 def _(matrix: Tensor) -> Tensor:
     return matrix / matrix.norm()
 
 
-@orthogonalised.mistake("this matrix is orthogonal, but not the nearest: QR favours the first column, an SVD none.")
+@orthogonalized.mistake("This matrix is orthogonal, but not the nearest one. Use an SVD instead of QR.")
 def _(matrix: Tensor) -> Tensor:
     return torch.linalg.qr(matrix).Q

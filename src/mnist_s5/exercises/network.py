@@ -13,54 +13,58 @@ def _between(generator: Generator, low: int, high: int) -> int:
 
 @exercise(
     title="Count the parameters",
-    task="Without building the layer: how many numbers does a convolution learn?",
-    hint="Each filter spans all input channels, and has one bias.",
+    task="How many parameters does a convolution have? Compute the number without building the layer.",
+    hint="Each filter has weights for all input channels, and one bias.",
     difficulty=1,
     minutes=5,
-    draw=lambda generator: (_between(generator, 2, 64), _between(generator, 65, 128), _between(generator, 2, 6)),
+    make_inputs=lambda generator: (
+        _between(generator, 2, 64),
+        _between(generator, 65, 128),
+        _between(generator, 2, 6),
+    ),
 )
 def conv_parameters(inputs: int, outputs: int, side: int) -> int:
-    """inputs, outputs: channels; side: of the square filter, pixels; gives weights and biases together."""
+    """inputs, outputs: numbers of channels; side: width of the filter, pixels; returns weights plus biases."""
     return outputs * (inputs * side * side + 1)
 
 
-@conv_parameters.mistake("the biases are missing: one for each output channel.")
+@conv_parameters.mistake("The biases are missing: one for each output channel.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * inputs * side * side
 
 
-@conv_parameters.mistake("a bias belongs to an output channel, not to an input channel.")
+@conv_parameters.mistake("There is one bias per output channel, not per input channel.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * inputs * side * side + inputs
 
 
-@conv_parameters.mistake("a filter spans all input channels: side × side weights for each of them.")
+@conv_parameters.mistake("A filter has side × side weights for each input channel, not only for one.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * (side * side + 1)
 
 
-@conv_parameters.mistake("there is one bias for each output channel, not one for the whole layer.")
+@conv_parameters.mistake("There is one bias per output channel, not one for the whole layer.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * inputs * side * side + 1
 
 
-@conv_parameters.mistake("a filter is square: side × side weights a channel, not side.")
+@conv_parameters.mistake("A filter is square: it has side × side weights per channel, not side.")
 def _(inputs: int, outputs: int, side: int) -> int:
     return outputs * (inputs * side + 1)
 
 
 @exercise(
-    title="How far it sees",
-    task="The receptive field of a value after some layers, as in the table of 03. Neighbours start 1 pixel apart; "
-    "a convolution widens the field by (side − 1) times that distance, a 2 × 2 pooling by the distance, which it "
-    "then doubles.",
+    title="The receptive field",
+    task="Compute the receptive field of a value after some layers, as in the table of 03. At first, neighboring "
+    "values are 1 pixel apart. A convolution widens the field by (side − 1) times that distance. A 2 × 2 pooling "
+    "widens it by the distance, and then doubles the distance.",
     hint="Keep two numbers: the field and the distance.",
     difficulty=2,
     minutes=10,
-    draw=lambda generator: ([("conv", "pool")[n] for n in torch.randint(0, 2, (7,), generator=generator)],),
+    make_inputs=lambda generator: ([("conv", "pool")[n] for n in torch.randint(0, 2, (7,), generator=generator)],),
 )
 def receptive_field(layers: list[str]) -> int:
-    """layers: "conv" (3 × 3, stride 1) or "pool" (2 × 2, stride 2), first layer first; gives pixels a side."""
+    """layers: "conv" (3 × 3, stride 1) or "pool" (2 × 2, stride 2), first layer first; returns the width in pixels."""
     field, distance = 1, 1
     for layer in layers:
         field += 2 * distance if layer == "conv" else distance
@@ -68,13 +72,13 @@ def receptive_field(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("pooling is not felt by later layers: it doubles the distance between neighbours.")
+@receptive_field.mistake("Pooling has no effect on later layers here. It doubles the distance between neighbors.")
 def _(layers: list[str]) -> int:
     return 1 + sum(2 if layer == "conv" else 1 for layer in layers)
 
 
 @receptive_field.mistake(
-    "pooling widens the field by one old distance: not by two, and not by the one that it has doubled."
+    "Pooling widens the field by the old distance once: not by twice the distance, and not by the doubled one."
 )
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
@@ -84,7 +88,7 @@ def _(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("pooling itself widens the field too: its value depends on two neighbours a side.")
+@receptive_field.mistake("Pooling widens the field, too, because its value depends on two neighbors per side.")
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
@@ -93,7 +97,7 @@ def _(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("pooling doubles the distance between neighbours, not the field.")
+@receptive_field.mistake("Pooling doubles the distance between neighbors, not the field.")
 def _(layers: list[str]) -> int:
     field = 1
     for layer in layers:
@@ -101,7 +105,7 @@ def _(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("a 3 × 3 filter adds two distances, one on each side, not three.")
+@receptive_field.mistake("A 3 × 3 filter adds two distances, one on each side, not three.")
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
@@ -112,82 +116,82 @@ def _(layers: list[str]) -> int:
 
 @exercise(
     title="The confusion matrix",
-    task="The table behind the figure: how often each label got each answer.",
-    hint="`torch.bincount(labels * 10 + answers, minlength=100)` counts pairs; or use two loops.",
+    task="Compute the table behind the figure: how often each label got each prediction.",
+    hint="`torch.bincount(labels * 10 + predicted, minlength=100)` counts pairs. Two loops work, too.",
     difficulty=1,
     minutes=5,
-    draw=lambda generator: (
+    make_inputs=lambda generator: (
         torch.randint(0, 10, (200,), generator=generator),
         torch.randint(0, 10, (200,), generator=generator),
     ),
 )
-def confusion(labels: Tensor, answers: Tensor) -> Tensor:
-    """labels, answers: int64 [N]; gives int64 [10, 10], a row a label, a column an answer."""
-    return torch.bincount(labels * 10 + answers, minlength=100).view(10, 10)
+def confusion(labels: Tensor, predicted: Tensor) -> Tensor:
+    """labels, predicted: int64 [N]; returns int64 [10, 10], one row per label and one column per prediction."""
+    return torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
 
 
-@confusion.mistake("rows and columns are swapped: a row is a label, a column an answer.")
-def _(labels: Tensor, answers: Tensor) -> Tensor:
-    return torch.bincount(answers * 10 + labels, minlength=100).view(10, 10)
+@confusion.mistake("Rows and columns are swapped. A row is a label, a column a prediction.")
+def _(labels: Tensor, predicted: Tensor) -> Tensor:
+    return torch.bincount(predicted * 10 + labels, minlength=100).view(10, 10)
 
 
-@confusion.mistake("the right answers are missing: they stand on the diagonal.")
-def _(labels: Tensor, answers: Tensor) -> Tensor:
-    counts = torch.bincount(labels * 10 + answers, minlength=100).view(10, 10)
+@confusion.mistake("The correct predictions are missing. They belong on the diagonal.")
+def _(labels: Tensor, predicted: Tensor) -> Tensor:
+    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
     return counts - counts.diag().diag()
 
 
 @confusion.mistake(
-    "each pair is there only once: m[labels, answers] += 1 counts a pair that comes twice once; use bincount."
+    "Each pair is counted only once: m[labels, predicted] += 1 ignores repeated pairs. Use torch.bincount."
 )
-def _(labels: Tensor, answers: Tensor) -> Tensor:
-    return torch.bincount(labels * 10 + answers, minlength=100).view(10, 10).clamp(max=1)
+def _(labels: Tensor, predicted: Tensor) -> Tensor:
+    return torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10).clamp(max=1)
 
 
 @exercise(
     title="The most confident mistakes",
-    task="Which wrong answers was the network surest of?",
-    hint="Give right answers less confidence than any answer can have, and sort.",
+    task="Find the five wrong predictions with the highest confidence.",
+    hint="Set the confidence of correct predictions below that of all others, and sort.",
     difficulty=3,
     minutes=15,
-    draw=lambda generator: (
+    make_inputs=lambda generator: (
         F.log_softmax(0.3 * torch.randn(60, 10, generator=generator), dim=1),
         torch.randint(0, 10, (60,), generator=generator),
     ),
 )
 def worst_mistakes(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; gives the indices of five mistakes, int64 [5], the surest first."""
-    confidence, answers = log_probs.exp().max(dim=1)
-    confidence[answers == labels] = -1
+    """log_probs: float [N, 10]; labels: int64 [N]; returns five indices, int64 [5], the most confident first."""
+    confidence, predicted = log_probs.exp().max(dim=1)
+    confidence[predicted == labels] = -1
     return confidence.argsort(descending=True)[:5]
 
 
-@worst_mistakes.mistake("right answers are among them: leave out where the answer is the label.")
+@worst_mistakes.mistake("Correct predictions are among them. Leave out the digits whose prediction is the label.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return log_probs.max(dim=1).values.argsort(descending=True)[:5]
 
 
-@worst_mistakes.mistake("right answers got −1, which is much for a log-probability: take exp, or −infinity.")
+@worst_mistakes.mistake("Correct predictions got −1, which is a high log-probability. Use exp first, or −infinity.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, answers = log_probs.max(dim=1)
-    return confidence.where(answers != labels, -1).argsort(descending=True)[:5]
+    confidence, predicted = log_probs.max(dim=1)
+    return confidence.where(predicted != labels, -1).argsort(descending=True)[:5]
 
 
-@worst_mistakes.mistake("these are the least sure mistakes: sort descending.")
+@worst_mistakes.mistake("These are the least confident mistakes. Sort in descending order.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, answers = log_probs.exp().max(dim=1)
-    confidence[answers == labels] = 2
+    confidence, predicted = log_probs.exp().max(dim=1)
+    confidence[predicted == labels] = 2
     return confidence.argsort()[:5]
 
 
-@worst_mistakes.mistake("this sorts by what was given to the label: sort by the confidence in the wrong answer.")
+@worst_mistakes.mistake("This sorts by the probability of the label. Sort by the confidence in the wrong prediction.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    given = log_probs[torch.arange(len(labels)), labels].clone()
-    given[log_probs.argmax(dim=1) == labels] = 1
-    return given.argsort()[:5]
+    of_label = log_probs[torch.arange(len(labels)), labels].clone()
+    of_label[log_probs.argmax(dim=1) == labels] = 1
+    return of_label.argsort()[:5]
 
 
-@worst_mistakes.mistake("these are places among the mistakes: give places among all digits.")
+@worst_mistakes.mistake("These are positions among the mistakes. Return positions among all digits.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, answers = log_probs.exp().max(dim=1)
-    return confidence[answers != labels].argsort(descending=True)[:5]
+    confidence, predicted = log_probs.exp().max(dim=1)
+    return confidence[predicted != labels].argsort(descending=True)[:5]
