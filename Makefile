@@ -1,5 +1,5 @@
-# Each target does its own set-up; a second call reinstalls nothing. uv installs faster than pip, which does it where uv
-# cannot (it does not read pip's configuration).
+# Each target sets up .venv first; a second call installs nothing. uv is faster than pip. If uv fails (it does not read
+# pip's configuration), pip installs the packages.
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
@@ -13,14 +13,14 @@ CORE := 01_data_visualization 02_training 03_summary
 help:
 	@echo "make run        execute the three core notebooks into runs/"
 	@echo "make test       run the tests"
-	@echo "make bench      time the default recipe against the reference"
-	@echo "make faults     inject what goes wrong, and show what a user sees"
-	@echo "make exercises  write the students' notebooks from the solutions"
+	@echo "make bench      compare the speed of the default recipe and the reference"
+	@echo "make faults     inject faults, and show the messages"
+	@echo "make exercises  generate the exercise notebooks from the solutions"
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
-	@echo "make lock       choose the newest packages for requirements.lock (needs uv)"
-	@echo "make address    write the repo's address (git's origin, or REPO=owner/name) where it is needed"
-	@echo "make .venv      the set-up alone"
+	@echo "make lock       update requirements.lock to the newest packages (needs uv)"
+	@echo "make address    write the repository's address (git's origin, or REPO=owner/name) into its files"
+	@echo "make .venv      only set up .venv"
 
 run: .venv
 	@$(BIN)/mnist-s5 run $(CORE)

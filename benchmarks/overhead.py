@@ -1,4 +1,4 @@
-"""What saving and checking cost: python benchmarks/overhead.py [ROUNDS], one epoch of `fast` on full MNIST each.
+"""Measure what saving and checking cost, per round for one epoch of `fast`: python benchmarks/overhead.py [ROUNDS].
 
 Alternates between `fit` with a folder, and a bare loop of the same steps that saves, checks, and counts nothing. Two
 runs of the same loop differ by several percent on a shared machine, so `fit` is also timed from inside: the seconds

@@ -1,4 +1,4 @@
-"""Where the benchmarks keep what they found."""
+"""Save benchmark results."""
 
 import platform
 import shutil
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def record(name: str, **found: Any) -> Path:
-    """Write the findings, with the versions and threads they were made with, to results/NAME.json. Return its path."""
+    """Write the results, with the versions and the number of threads, to results/NAME.json. Return its path."""
     if torch.cuda.is_available():
         processor = torch.cuda.get_device_name()
     else:

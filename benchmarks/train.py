@@ -1,6 +1,6 @@
 """Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ...
 
-Leaves each run in runs/RECIPE-SOURCE-SEED, and its metrics.json as results/RECIPE-SOURCE-SEED.json. The same seed gives
+Writes each run to runs/RECIPE-SOURCE-SEED, and its metrics.json to results/RECIPE-SOURCE-SEED.json. The same seed gives
 the same run in 02_training. A network that was trained on the sample is also scored on MNIST's 10,000 test digits.
 """
 

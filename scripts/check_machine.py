@@ -1,19 +1,19 @@
-"""Refuse, in one sentence, a machine that cannot hold the course. Runs on any Python, old ones too."""
+"""Exit with an error if this machine cannot install the course. Runs on old Python versions, too."""
 
 import os
 import shutil
 import sys
 
-GIGABYTES = 8 if sys.platform.startswith("linux") else 3  # Linux wheels of torch bring the CUDA libraries
+GIGABYTES = 8 if sys.platform.startswith("linux") else 3  # Linux wheels of torch include the CUDA libraries
 
 
 def refusal(version, free):
-    """The sentence for this (major, minor) and these free bytes, or None where both do."""
+    """Return an error for this (major, minor) version or this number of free bytes, or None."""
     if version < (3, 11):
-        return "Python %d.%d is too old: install Python 3.11 or newer and call make PYTHON=python3.11" % version
+        return "Python %d.%d is too old. Install Python 3.11 or newer, and run: make run PYTHON=python3.11" % version
     if free < GIGABYTES * 1e9:
-        have = "%.1f GB are free here and the packages need %d: make room, or clone elsewhere" % (free / 1e9, GIGABYTES)
-        return "The disk is too full: " + have
+        sizes = (GIGABYTES, free / 1e9)
+        return "The packages need %d GB, but only %.1f GB are free. Free some space, or clone to another disk" % sizes
     return None
 
 

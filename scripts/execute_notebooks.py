@@ -38,7 +38,7 @@ if __name__ == "__main__":
         client = NotebookClient(notebook, resources={"metadata": {"path": str(FOLDER)}}, kernel_name="python3")
         client.record_timing, client.coalesce_streams, client.timeout = False, True, None
         client.extra_arguments = ["--log-level=ERROR"]
-        with TemporaryDirectory() as runs:  # empty, so that 03 shows the weights that the package ships
+        with TemporaryDirectory() as runs:  # empty, so 03 shows the pretrained weights
             os.environ["MNIST_S5_RUNS"] = runs
             client.execute()
         clean(notebook)

@@ -179,7 +179,7 @@ def test_nothing_is_dropped_silently() -> None:
 
 @pytest.mark.parametrize("accuracy", [11.35, 97.0])
 def test_a_run_stays_in_the_figure(accuracy: float) -> None:
-    """A collapsed run, too, beside a reference near 99%."""
+    """A collapsed run, too, next to a reference near 99%."""
     collapsed = History([Epoch(1, 0.01, 2.3, 11.2, 2.3, accuracy, 5.0)], "mnist")
     axes = s5.train_test_plot(collapsed, s5.recorded("reference-mnist-1")[0]).axes[3]
     assert axes.get_ylim()[0] < accuracy < axes.get_ylim()[1]

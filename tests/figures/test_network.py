@@ -79,7 +79,7 @@ def test_receptive_fields_do_not_depend_on_the_weights(seed: int) -> None:
 
 def test_the_drawing_tells_every_layer(net: s5.Net) -> None:
     picture = s5.architecture(net)
-    for part in ("593,200", "conv4 returns 256×8×8", "fc2 returns 10"):
+    for part in ("593,200", "conv4: 256×8×8", "fc2: 10"):
         assert part in picture.alt
 
 

@@ -67,7 +67,7 @@ def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure
     images, labels = next(iter(train_loader))
     captions = [str(int(label)) for label in labels[:12]]
     dataset = getattr(train_loader.dataset, "name", "other")
-    return image_grid(images[:12], captions, "Twelve training digits and their labels", dataset, columns=4)
+    return image_grid(images[:12], captions, "Digits and their labels", dataset, columns=4)
 
 
 def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:

@@ -93,7 +93,7 @@ def _receptive_field(output: Tensor, images: Tensor) -> int:
 def architecture(model: nn.Module) -> AltTextFigure:
     """Draw the network: feature maps as stacks of squares, vectors as bars, and the parameters below."""
     table = [Layer("digit", (1, 28, 28), 0, 0, 1), *layer_table(model)]
-    told = "; ".join(f"{step.layer} returns {'×'.join(map(str, step.output))}" for step in table)
+    told = "; ".join(f"{step.layer}: {'×'.join(map(str, step.output))}" for step in table)
     total = sum(parameter.numel() for parameter in model.parameters())
     figure = new_figure(f"The network: {total:,} parameters", told, None)
     axes = figure.subplots()

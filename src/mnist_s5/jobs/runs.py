@@ -20,7 +20,7 @@ def course_path(path: str) -> Path:
 
 
 def runs_folder() -> Path:
-    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or beside `notebooks`."""
+    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
     here = Path.cwd()
     return Path(os.environ.get("MNIST_S5_RUNS") or (here.parent if here.name == "notebooks" else here) / "runs")
 
@@ -80,7 +80,7 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
 
 
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None:
-    """Execute a notebook into an existing folder, and save each figure beside it, named after its cell.
+    """Execute a notebook into an existing folder, and save each figure next to it, named after its cell.
 
     Raises:
         RunError: If a cell fails. The notebook up to that cell is kept.

@@ -142,7 +142,7 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_write_error(error, self.folder) from error
-        read_metrics(self.folder)  # if they are corrupted, better stop now than after the training
+        read_metrics(self.folder)  # if they are corrupted, stop now instead of after the training
         for part in self.folder.glob(".epoch-*"):
             part.unlink(missing_ok=True)  # the temporary file of a killed process
         files = self.files()

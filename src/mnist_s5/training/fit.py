@@ -76,7 +76,7 @@ def make_loaders(
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Return SGD; or Muon, with SGD for the biases and the output layer."""
+    """Return SGD, or Muon with SGD for the biases and the output layer."""
     parameters = list(parameters)
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     if not recipe.muon:
@@ -95,7 +95,7 @@ def make_scheduler(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -
     if recipe.schedule == "step":
         return StepLR(optimizer, step_size=15 * steps_per_epoch, gamma=0.1)
     total = recipe.steps(steps_per_epoch)
-    if total < 10:  # too few for a warm-up: OneCycleLR divides by zero at 5 steps
+    if total < 10:  # too few for warmup: OneCycleLR divides by zero at 5 steps
         return LinearLR(optimizer, start_factor=1.0, end_factor=1 / total, total_iters=total)
     rate = recipe.learning_rate
     return OneCycleLR(optimizer, rate, total, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False)

@@ -58,7 +58,7 @@ def train(
         progress: Whether to show a progress bar. None shows it only in a terminal or a live notebook.
 
     Returns:
-        Mean negative log-likelihood (for any criterion) and accuracy, both from outputs computed before each update.
+        Mean negative log likelihood (for any criterion) and accuracy, both from outputs computed before each update.
 
     Raises:
         FloatingPointError: If the loss is not finite (on a GPU, after the last step).

@@ -44,7 +44,7 @@ class Recipe:
         nesterov: Whether to use Nesterov momentum. Muon requires it.
         muon: Whether to use Muon for filters and hidden weight matrices. The rest use SGD.
         weight_decay: Decoupled weight decay. Requires Muon.
-        schedule: "step" (times 0.1 every 15 epochs) or "one_cycle" (linear warm-up from 1/25 of the peak over
+        schedule: "step" (times 0.1 every 15 epochs) or "one_cycle" (linear warmup from 1/25 of the peak over
             a fifth of the steps, then linear decay to zero; with fewer than 10 steps, only the decay).
         init: Initial weights: "torch" (PyTorch's default) or "he" (He et al. 2015: variance 2 / fan-in, which keeps
             the variance of activations roughly constant through ReLUs; biases are zero).
