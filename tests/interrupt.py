@@ -1,4 +1,4 @@
-"""Runs that stop in the middle, and whether two runs ended the same."""
+"""Interrupt runs, and compare their results."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ Run = tuple[nn.Module, History]
 
 
 class Cut(Exception):
-    """The power goes off."""
+    """Stands for a power failure."""
 
 
 @contextlib.contextmanager
 def cut(steps: int) -> Iterator[None]:
-    """Stop the run inside after so many steps, in the middle of an epoch or not."""
+    """Stop the run inside the with block after this many steps."""
     left = [steps]
 
     def train(*args: Any, steps: int, **how: Any) -> Any:

@@ -36,7 +36,7 @@ def test_the_solution_passes_and_each_mistake_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_the_students_notebooks_are_made_from_the_solutions(lesson: str) -> None:
-    """If this fails: make exercises."""
+    """If this fails, run `make exercises`."""
     notebook = nbformat.read(make.path_of(lesson), as_version=4)
     assert notebook == make.notebook_of(lesson)
     nbformat.validate(notebook)
@@ -101,12 +101,12 @@ def one_trial_of_many(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 def counted_twice(labels: Tensor, answers: Tensor) -> Tensor:
     counts = torch.zeros(10, 10, dtype=torch.int64)
-    counts[labels, answers] += 1  # once, however often the pair occurs
+    counts[labels, answers] += 1  # counts a repeated pair only once
     return counts
 
 
 def in_place(images: Tensor) -> Tensor:
-    return images.div_(2)  # not for bytes
+    return images.div_(2)  # fails for bytes
 
 
 def forgot_to_return(right: int, digits: int) -> None:
@@ -117,7 +117,7 @@ def halves(images: Tensor) -> Tensor:
     return ((images[:, None].float() / 255 - 0.1307) / 0.3081).half()
 
 
-WRITTEN = [  # by learners: the exercise, what they wrote, what they hear
+WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
@@ -171,7 +171,7 @@ def test_a_mistake_is_added_below_its_exercise() -> None:
 
 @pytest.mark.slow
 def test_a_class_is_read_as_one_table(tmp_path: Path) -> None:
-    """As docs/teaching.md says: papermill over the students' copies, one metrics.json each."""
+    """As in docs/teaching.md: run a student's copy, which writes metrics.json."""
     from mnist_s5.__main__ import main
 
     copy = nbformat.read(make.path_of("measures"), as_version=4)

@@ -1,4 +1,4 @@
-"""Every number in the notebooks' prose is a constant with a reason, or agrees with what was recorded or printed."""
+"""Every number in the notebooks' text is a constant with a reason, or agrees with a record or an output."""
 
 import math
 import re
@@ -18,7 +18,7 @@ LESSONS = {path.stem[:2]: path for path in (Path(__file__).parents[1] / "noteboo
 NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\[[^\]]*\]\([^)]*\.ipynb\)|\]\([^)]*\)|<[^>]*>|\$[^$]*\$", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?%?")
 
-# A digit, its place in a list, and the like: what no measurement could change.
+# Digits, positions in a list, and the like, which no measurement can change.
 SMALL = {*map(str, range(11)), *(f"0{lesson}" for lesson in range(1, 7)), "100", "80%", "90%", "95%", "100%"}
 CONSTANTS: dict[str, set[str]] = {
     "01": {
@@ -124,7 +124,7 @@ def first_losses() -> list[float]:
     return losses
 
 
-# What a number is now. The prose's number is this one, rounded.
+# The current value of each number. The text states it rounded.
 MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     "02": {
         "0.06": lambda: max(recorded("fast-mnist")) - min(recorded("fast-mnist")),
@@ -133,7 +133,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     "03": {
         "92": lambda: 18874368 / 204800,  # multiply-adds of conv4 and fc1, both in the table above it
         "84%": lambda: 100 * (295168 + 204850) / 593200,
-        "96%": lambda: printed("03", r"predicted \d, (\d+)%"),  # the first is the most confident
+        "96%": lambda: printed("03", r"predicted \d, (\d+)%"),  # the first one is the most confident
     },
     "04": {
         "44": lambda: seconds("the reference"),
@@ -169,7 +169,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     },
 }
 
-# Ranges, and numbers in words: the words as they stand, and what has to lie between the two ends.
+# Ranges, and numbers in words: the text, the values, and the range that they have to be in.
 STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
     ("01", "It gets about four in five right", lambda: [printed("01", r"nearest mean image: (\S+)%")], 78, 84),
     ("01", "About four pixels in five", lambda: [100 - printed("01", r"(\d+)% of all pixels belong")], 78, 84),
@@ -235,7 +235,7 @@ def test_every_number_has_a_reason(lesson: str) -> None:
     said = set().union(*(numbers_in(words) for where, words, *_ in STATED if where == lesson))
     numbers, known = numbers_in(prose_of(lesson)), CONSTANTS[lesson] | set(MEASURED.get(lesson, {}))
     assert numbers <= SMALL | known | said
-    assert known <= numbers  # none is listed that nobody states
+    assert known <= numbers  # no number is listed that the text does not state
 
 
 @pytest.mark.parametrize(("lesson", "number"), [(lesson, number) for lesson in MEASURED for number in MEASURED[lesson]])

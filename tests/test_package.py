@@ -1,4 +1,4 @@
-"""The promises about the package's form: thin, in layers, and with few public names."""
+"""The package is small, has layers, and exports few names."""
 
 import ast
 import io
@@ -19,7 +19,7 @@ PATH = ["model", "data/augment", "data/loaders", "training/recipes", "training/l
 
 
 def code_lines(path: Path) -> set[int]:
-    """The numbers of the lines that hold code: not blank, no comment, no docstring."""
+    """Return the numbers of the lines with code: not blank, not a comment, not a docstring."""
     source = path.read_text()
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
     lines: set[int] = set()

@@ -227,7 +227,7 @@ def test_the_readme_is_finished_and_its_links_resolve() -> None:
 
 
 def test_the_readmes_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package's example, pasted as it is, on the sample and with a fraction of its epoch."""
+    """Run the README's example on the sample, for a fraction of its epoch."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert "epochs=1)" in code
     monkeypatch.setattr("mnist_s5.data.loaders.load_mnist", lambda source: load_mnist("sample"))

@@ -1,4 +1,4 @@
-"""Whatever comes from outside, it is used as it was meant or refused in one sentence."""
+"""Any input from outside is either used correctly or rejected with one clear message."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -16,7 +16,7 @@ def test_downloads_verifies_and_keeps(
     assert (len(train), len(test)) == (20, 10)
     assert train.targets.tolist() == [i % 10 for i in range(20)]
     assert train.data.flatten()[:256].tolist() == list(range(256))
-    monkeypatch.setattr(download, "MIRRORS", ())  # from here on there is no network
+    monkeypatch.setattr(download, "MIRRORS", ())  # no network from here on
     forget()
     assert torch.equal(s5.load_mnist("auto")[0].data, train.data)
 

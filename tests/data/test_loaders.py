@@ -12,7 +12,7 @@ def test_seed_everything_decides_the_order() -> None:
     _, loader = s5.get_trainloader(32, source="sample")
 
     def first(seed: int, epoch: int = 0) -> torch.Tensor:
-        torch.rand(3)  # whatever ran before
+        torch.rand(3)  # independent of earlier random numbers
         s5.seed_everything(seed, epoch)
         return next(iter(loader))[1]
 
@@ -28,7 +28,7 @@ def test_a_device_loaders_batches(sample: tuple[s5.DigitDataset, s5.DigitDataset
     assert len(loader) == 4
     assert torch.equal(torch.cat([labels for _, labels in batches]), sample[1].targets)
     assert torch.equal(batches[0][0][5], sample[1][5][0])  # bit for bit what the transforms return
-    assert torch.equal(loader.images[:, 0], sample[1].data)  # a batch is not a view that would spoil them
+    assert torch.equal(loader.images[:, 0], sample[1].data)  # a batch is a copy, not a view
 
 
 def test_a_device_loader_repeats_for_a_seed(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:

@@ -59,7 +59,7 @@ def test_a_photograph_is_turned_upright(sample: tuple[s5.DigitDataset, s5.DigitD
     model, _ = s5.load_checkpoint()
     upright = on_white(Image.fromarray(sample[1].data[410].numpy()))  # a 4
     exif = Image.Exif()
-    exif[0x0112] = 6  # "turn by 90° clockwise to view"
+    exif[0x0112] = 6  # EXIF: rotate by 90° clockwise
     upright.rotate(90).save(tmp_path / "photo.jpg", exif=exif)
     assert predict(model, tmp_path / "photo.jpg")[0] == 4
 

@@ -1,4 +1,4 @@
-"""The table of faults: each test injects one, and says what its user sees; `make faults` prints it."""
+"""The table of faults that `make faults` prints. Each test injects one, and records the message."""
 
 from collections.abc import Iterator
 from textwrap import shorten

@@ -1,4 +1,4 @@
-"""Faults of files, folders and networks: the digits are MNIST's, or a sentence says why not."""
+"""Faults of files, folders, and networks: either the digits are correct, or an error says why not."""
 
 import errno
 import gzip
@@ -31,7 +31,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 @pytest.fixture
 def cached(tiny: Tiny) -> Path:
-    """A data folder with good raw files, and no way to a network; gives the folder of the files."""
+    """Return the folder of a data folder's intact raw files. No network is available."""
     folder = data_folder() / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for name, blob in tiny.items():
@@ -46,13 +46,13 @@ def good(tiny: Tiny) -> None:
 
 
 def plain(fault: Fault, folder: Path, tiny: Tiny) -> None:
-    """What torchvision.datasets.MNIST makes of the same folder."""
+    """Record what torchvision.datasets.MNIST does with the same folder."""
     (folder / LABELS.replace("train", "t10k")).touch()
     try:
         digits = torchvision.datasets.MNIST(str(folder.parents[1]), train=True)
         right = digits.data.numpy().tobytes() == tiny[IMAGES][16:] and bytes(digits.targets) == tiny[LABELS][8:]
         fault.plain("correct" if right else "silently wrong", "" if right else f"returns {len(digits)} digits")
-    except Exception as error:  # whatever it raises is what its user sees
+    except Exception as error:  # its user sees any error that it raises
         fault.plain("unclear error", f"{type(error).__name__}: {error}")
 
 
@@ -126,7 +126,7 @@ def test_others(fault: Fault, cached: Path, tiny: Tiny, forget: Callable[[], Non
     stale.mkdir()
     torch.save((torch.zeros(20, 28, 28, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64)), stale / "training.pt")
     torch.save((torch.zeros(10, 28, 28, dtype=torch.uint8), torch.zeros(10, dtype=torch.int64)), stale / "test.pt")
-    good(tiny)  # nobody looks at it
+    good(tiny)  # it is not read
     forget()
     (cached / IMAGES).write_bytes(tiny[IMAGES][:16] + tiny[IMAGES][:15:-1])
     plain(fault, cached, tiny)
@@ -134,7 +134,7 @@ def test_others(fault: Fault, cached: Path, tiny: Tiny, forget: Callable[[], Non
 
 
 class Forbidding(BaseHTTPRequestHandler):
-    """403 for images, and half of each file of labels."""
+    """Returns 403 for images, and half of each label file."""
 
     def do_GET(self) -> None:
         if "images" in self.path:
@@ -239,7 +239,7 @@ def test_two_at_once(fault: Fault, tiny: Tiny, mirror: str) -> None:
 def _alone(code: str) -> str:
     """Return what a process of its own prints last, if it runs the code and then asks for a raw file."""
     begin = "import os, pooch, resource, signal, sys\nfrom mnist_s5.data import download\n"
-    begin += "pooch.core.time = type('', (), {'sleep': lambda seconds: None})\n"  # before it tries again
+    begin += "pooch.core.time = type('', (), {'sleep': lambda seconds: None})\n"  # wait before a retry
     begin += f"download.SHA256, download.MIRRORS = {download.SHA256!r}, {download.MIRRORS!r}\n"
     end = f"try: download.raw_file(download.data_folder() / 'MNIST' / 'raw', {IMAGES!r})\n"
     end += "except download.DataError as error: sys.exit(str(error))\n"
@@ -257,7 +257,7 @@ def test_read_only(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.Mo
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
         monkeypatch.setenv("MNIST_S5_DATA", folder)
-        said = _alone("os.geteuid() or os.setuid(65534)\n")  # root may write everywhere
+        said = _alone("os.geteuid() or os.setuid(65534)\n")  # root can write everywhere
         assert "Permission is denied" in said
         fault.saw(said)
 
@@ -266,14 +266,14 @@ def test_read_only(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.Mo
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
 @pytest.mark.parametrize("room", [100, 10_000])
 def test_full_disk(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    """Files cannot grow beyond `room` bytes, neither the downloaded one nor (10,000) the unpacked one."""
+    """Files cannot exceed `room` bytes: the downloaded one, or (10,000) the unpacked one."""
     monkeypatch.setattr(download, "MIRRORS", (mirror,))
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
     said = _alone(limit.format(room))
     assert "Cannot use" in said
     fault.saw(said)
     left = [path.name for path in (data_folder() / "MNIST" / "raw").glob(".*")]
-    assert not left  # no halves
+    assert not left  # no partial files
 
 
 @pytest.mark.fault(11, "the disk is full, and a good .gz is there")

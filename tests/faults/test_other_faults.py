@@ -1,4 +1,4 @@
-"""Faults of installations, notebooks, pictures and parameters."""
+"""Faults of installations, notebooks, images, and parameters."""
 
 import os
 import struct
@@ -60,7 +60,7 @@ def test_interrupted(fault: Fault, tmp_path: Path) -> None:
     manager, client = start_new_kernel(kernel_name="python3")
 
     def ask(code: str, during: Callable[[], None] = lambda: None) -> tuple[str, str]:
-        """What the cell printed, and the error that it ended with."""
+        """Return what the cell printed, and its error."""
         printed, ended = [], ""
         request = client.execute(code)
         during()
@@ -115,7 +115,7 @@ def transparent(digit: Image.Image) -> Image.Image:
 
 def rotated(digit: Image.Image) -> Image.Image:
     picture = on_white(digit).rotate(90)
-    picture.getexif()[0x0112] = 6  # to be turned by 90° clockwise
+    picture.getexif()[0x0112] = 6  # rotate by 90° clockwise
     return picture
 
 

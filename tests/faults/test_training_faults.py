@@ -1,4 +1,4 @@
-"""Faults of a run: it ends with the same weights, bit for bit, or one sentence tells why not."""
+"""Faults of a run: it ends with the same weights, bit for bit, or an error says why not."""
 
 import contextlib
 import errno
@@ -48,7 +48,7 @@ def fit(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture(scope="module")
 def whole() -> Run:
-    """The same run, never interrupted, and without a folder."""
+    """The same run, uninterrupted and without a folder."""
     return s5.fit(s5.get_recipe("fast", "sample", epochs=2.5, batch_size=64), *sets(), device="cpu", progress=False)
 
 
@@ -76,7 +76,7 @@ def test_full_disk(fault: Fault, fit: Any, whole: Run, monkeypatch: pytest.Monke
 def test_killed_while_writing(
     fault: Fault, fit: Any, whole: Run, file: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The three resume files, the weights, and metrics.json: half of each is left under its temporary name."""
+    """Half of each file remains under its temporary name: three resume files, the weights, and metrics.json."""
     replace, calls = os.replace, iter(range(100))
 
     def killed(part: Path, path: Path) -> None:
@@ -204,7 +204,7 @@ def test_killed(fault: Fault, tmp_path: Path) -> None:
     trainee = [sys.executable, str(Path(__file__).with_name("trainee.py"))]
 
     def run(folder: Path, seconds: float = math.inf) -> tuple[str, float]:
-        """What a run prints until it ends or is killed, and how long it takes."""
+        """Return what a run prints until it ends or is killed, and how long it takes."""
         with subprocess.Popen([*trainee, str(folder)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
@@ -249,7 +249,7 @@ def test_nan_in_an_image(fault: Fault) -> None:
     optimizer = s5.make_optimizer(recipe, model.parameters())
     said = "Step 4: the images contain NaN"
     fault.refused(FloatingPointError, said, lambda: s5.train(model, "cpu", batches, optimizer))
-    assert all(weight.isfinite().all() for weight in model.parameters())  # it stops before it spoils them
+    assert all(weight.isfinite().all() for weight in model.parameters())  # it stops before it changes them
     assert not all(map(torch.equal, before, model.parameters()))
     said = "Test batch 4: the images contain NaN"
     fault.refused(FloatingPointError, said, lambda: s5.test(model, "cpu", batches))

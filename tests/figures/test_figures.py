@@ -72,7 +72,7 @@ VISIONS = [
 
 @pytest.mark.parametrize("vision", [None, *VISIONS], ids=lambda vision: vision["cvd_type"] if vision else "typical")
 def test_the_palette_works_for_color_blind_readers(vision: dict[str, object] | None) -> None:
-    """Machado, Oliveira and Fernandes's simulation (2009); a difference of 15 in CAM02-UCS is plain to see."""
+    """Simulation of Machado, Oliveira, and Fernandes (2009). A difference of 15 in CAM02-UCS is easy to see."""
     seen = [np.array(to_rgb(color)) for color in (BLUE, ORANGE, GRAY, "white", "black")]
     if vision:
         seen = [np.clip(cspace_convert(color, vision, "sRGB1"), 0, 1) for color in seen]
@@ -81,7 +81,7 @@ def test_the_palette_works_for_color_blind_readers(vision: dict[str, object] | N
 
 
 def luminance(color: object) -> float:
-    """As WCAG 2 defines it."""
+    """Return the relative luminance of WCAG 2."""
     channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]  # type: ignore[arg-type]
     return float(np.dot([0.2126, 0.7152, 0.0722], channels))
 

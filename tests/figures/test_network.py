@@ -35,7 +35,7 @@ def test_multiply_adds_are_torchinfos_without_the_biases(net: s5.Net) -> None:
 
 
 class Other(nn.Module):
-    """Strides, dilation, modules for everything, batch normalization, a branch, and a global average."""
+    """A network with strides, dilation, batch normalization, a branch, and a global average."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Other(nn.Module):
 
 
 def test_the_table_is_right_for_other_networks() -> None:
-    """By hand: a stride of 2 doubles what each later pixel adds; dilation 2 makes a 3×3 filter 5 pixels wide."""
+    """Computed by hand. A stride of 2 doubles what later pixels add; with dilation 2, a 3×3 filter is 5 pixels wide."""
     torch.manual_seed(0)
     model = Other().train()
     expected = [
@@ -60,14 +60,14 @@ def test_the_table_is_right_for_other_networks() -> None:
         ("stem.3", (8, 11, 11), 16, 0, 7),
         ("branch", (8, 11, 11), 296, 9 * 4 * 8 * 121, 15),
         ("pool", (8, 5, 5), 0, 0, 17),
-        ("mean", (8, 1, 1), 0, 0, 27),  # the last row and column are beyond the stride's reach
+        ("mean", (8, 1, 1), 0, 0, 27),  # the stride leaves out the last row and column
         ("flatten", (8,), 0, 0, 27),
         ("fc", (10,), 90, 80, 27),
     ]
     found = [tuple(step) for step in s5.layer_table(model)]
     assert found[:5] == expected[:5]
     assert [step[:4] for step in found] == [step[:4] for step in expected]
-    assert model.training  # as it was
+    assert model.training  # unchanged
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -98,7 +98,7 @@ def test_a_network_that_cannot_be_traced_is_one_sentence_and_keeps_its_modes() -
 
 
 class Direct(nn.Module):
-    """A parameter without a layer, and a layer that is used twice."""
+    """A network with a parameter outside of layers, and a layer that is used twice."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -68,7 +68,9 @@ def test_the_pretrained_weights_are_the_recorded_best() -> None:
 def test_the_pretrained_weights_score_what_they_say() -> None:
     model, about = s5.load_checkpoint()
     score = s5.test(model, "cpu", s5.get_testloader(source="mnist")[1])
-    assert score.accuracy == pytest.approx(about["test_accuracy"], abs=0.011)  # one digit may tip on another machine
+    assert score.accuracy == pytest.approx(
+        about["test_accuracy"], abs=0.011
+    )  # another machine may classify one digit differently
 
 
 def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:

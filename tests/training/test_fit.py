@@ -109,7 +109,10 @@ def test_loaders_are_the_recipes(sample: Sets) -> None:
     assert batched.batch_size == 64
     assert not torch.equal(next(iter(batched))[0], next(iter(batched))[0])
     _, by_image = s5.get_testloader(source="sample")
-    for loader in (classic_test, batched_test):  # one test for all recipes, bit for bit that of the transforms
+    for loader in (
+        classic_test,
+        batched_test,
+    ):  # the same test loader for all recipes, bit for bit equal to the transforms
         for (images, labels), (their_images, their_labels) in zip(loader, by_image, strict=True):
             assert torch.equal(images, their_images)
             assert torch.equal(labels, their_labels)
@@ -137,9 +140,9 @@ def whole(few: Sets) -> Run:
 
 
 def test_fit_repeats_bit_for_bit(few: Sets, whole: Run, capsys: pytest.CaptureFixture) -> None:
-    torch.rand(3)  # whatever ran before
+    torch.rand(3)  # independent of earlier random numbers
     assert same(run(few), whole)
-    assert len(capsys.readouterr().out.splitlines()) == 2  # a line per epoch, and no trace of a bar
+    assert len(capsys.readouterr().out.splitlines()) == 2  # one line per epoch, no progress bar
     assert not same(run(few, seed=2), whole)
     assert [entry.epoch for entry in whole[1]] == pytest.approx([1, 1.2])
     assert whole[1].dataset == "sample"
@@ -253,7 +256,7 @@ def test_the_environment_that_trained_is_recorded(few: Sets, tmp_path: Path, cap
 
 
 def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
-    """Another recipe, seed, network, and digits: other rows of the same number, too."""
+    """Another recipe, seed, network, or dataset is an error, even with the same number of digits."""
     train_set, test_set = few
     run(few, folder=tmp_path)
     other = s5.DigitDataset(train_set.data.flip(0), train_set.targets.flip(0), "sample")
@@ -275,7 +278,7 @@ def test_a_subset_is_rejected(few: Sets) -> None:
 
 
 class Small(nn.Module):
-    """A network of a learner's own, with dropout and batch normalization."""
+    """A custom network with dropout and batch normalization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -326,7 +329,7 @@ class Swapped(s5.Net):
         return super().forward(x.flip(-1))
 
 
-Swapped.__name__ = "Net"  # as if a learner had edited the class
+Swapped.__name__ = "Net"  # as if the user had edited the class
 
 
 def test_another_forward_pass_is_another_run(few: Sets, tmp_path: Path) -> None:

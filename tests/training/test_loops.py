@@ -10,7 +10,7 @@ import mnist_s5 as s5
 
 
 class Fixed(nn.Module):
-    """Always the same log-probabilities: half for the prediction 3, the rest divided evenly."""
+    """Always returns the same log-probabilities: half for class 3, the rest divided evenly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ def test_counts_correct_predictions() -> None:
 
 
 def test_each_image_has_the_same_weight() -> None:
-    expected = -(6 * math.log(0.5) + 2 * math.log(0.5 / 9)) / 8  # by hand; the mean of the batches' means is another
+    expected = -(6 * math.log(0.5) + 2 * math.log(0.5 / 9)) / 8  # by hand; the mean of the batches' means differs
     model = Fixed()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for score in (
         s5.train(model, "cpu", batches(6, 2), optimizer),
-        s5.train(model, "cpu", batches(6, 2), optimizer, nn.NLLLoss(reduction="sum")),  # reports the mean all the same
+        s5.train(model, "cpu", batches(6, 2), optimizer, nn.NLLLoss(reduction="sum")),  # still reports the mean
         s5.test(model, "cpu", batches(6, 2)),
         s5.test(model, "cpu", batches(6, 2), nn.NLLLoss()),
     ):
@@ -59,7 +59,7 @@ def test_each_image_has_the_same_weight() -> None:
 
 
 def test_test_applies_the_criterion_to_all_images_at_once() -> None:
-    """That is right for every criterion: sums, class weights, and ignored labels, too."""
+    """This is correct for every criterion, also with sums, class weights, and ignored labels."""
     rows = batches(6, 2)
     log_probs, labels = Fixed()(torch.zeros(8, 1, 28, 28)), torch.cat([labels for _, labels in rows])
     weights = torch.linspace(0.1, 1, 10)
@@ -143,7 +143,7 @@ def test_no_step_waits_for_the_gpu() -> None:
 
 def test_progress_can_be_turned_on_and_off(net: s5.Net, few: DataLoader, capsys: pytest.CaptureFixture[str]) -> None:
     s5.test(net, "cpu", few, progress=False)
-    s5.test(net, "cpu", few)  # nobody watches a pipe
+    s5.test(net, "cpu", few)  # a pipe is not interactive
     assert capsys.readouterr().out == ""
     s5.test(net, "cpu", few, progress=True)
     assert "3" in capsys.readouterr().out

@@ -24,12 +24,12 @@ def test_singular_values_come_near_1_and_vectors_stay(shape: tuple[int, int], sc
     assert values.min() > 0.6
     assert values.max() < 1.25
     straight = exactly(matrix).T @ found if shape[0] >= shape[1] else found @ exactly(matrix).T
-    torch.testing.assert_close(straight, straight.T, atol=0.02, rtol=0)  # the same vectors: only stretched
+    torch.testing.assert_close(straight, straight.T, atol=0.02, rtol=0)  # the same singular vectors
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_is_the_exact_one_within_tolerance(dtype: torch.dtype) -> None:
-    """Against momentum and singular value decomposition in float64: the update's direction, and its length."""
+    """Compare direction and norm of the update with momentum and an SVD in float64."""
     torch.manual_seed(0)
     filters = nn.Parameter(torch.randn(64, 8, 3, 3))
     optimizer = s5.Muon([filters], lr=0.1, momentum=0.9, dtype=dtype)
