@@ -12,12 +12,11 @@ from mnist_s5.exercises import LESSONS, Exercise, exercises
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
-HOW = """# Exercises for {title}
+HOW = """# Exercises {number}
 
-{count} exercises for [this notebook](../{notebook}.ipynb), about {minutes} minutes. Replace \
-`raise NotImplementedError` with your own lines, and run the cell. The check below your function tries it on random \
-inputs. It tells you whether the function is correct, or which mistake it makes. If you are stuck, open the hint or \
-the solution under each task."""
+{count} exercises for [{title}](../{notebook}.ipynb), about {minutes} minutes. Replace `raise NotImplementedError` \
+with your code, and run the cell. It checks your function on random inputs, and prints whether it is correct, or which \
+mistake it makes. If you are stuck, open the hint or the solution under each task."""
 
 TASK = """## {title}
 
@@ -80,7 +79,7 @@ def notebook_of(lesson: str) -> nbformat.NotebookNode:
     these = exercises(lesson)
     facts = {"count": len(these), "minutes": sum(each.minutes for each in these.values())}
     cells = [
-        new_markdown_cell(HOW.format(title=heading, notebook=LESSONS[lesson], **facts), id="title"),
+        new_markdown_cell(HOW.format(title=heading, number=heading[:2], notebook=LESSONS[lesson], **facts), id="title"),
         new_code_cell(setup.source, id="setup", metadata=setup.metadata),
         new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}),
         new_code_cell(START, id="start"),

@@ -99,9 +99,9 @@ def one_trial_of_many(log_probs: Tensor, labels: Tensor) -> Tensor:
     return F.nll_loss(log_probs, labels, reduction="sum")
 
 
-def counted_twice(labels: Tensor, answers: Tensor) -> Tensor:
+def counted_twice(labels: Tensor, predicted: Tensor) -> Tensor:
     counts = torch.zeros(10, 10, dtype=torch.int64)
-    counts[labels, answers] += 1  # counts a repeated pair only once
+    counts[labels, predicted] += 1  # counts a repeated pair only once
     return counts
 
 
@@ -126,28 +126,28 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("negative_log_likelihood", one_trial_of_many, "sum over the batch"),
     ("confusion", counted_twice, "only once"),
     ("normalized", in_place, "The function raises RuntimeError"),
-    ("normalized", halves, r"expected float32 .*got float16 \[6, 1, 28, 28\]"),
-    ("half_width", forgot_to_return, "got None"),
-    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"got tensor\(100\)"),
+    ("normalized", halves, r"the dtype is torch.float16. It must be torch.float32"),
+    ("half_width", forgot_to_return, "returns None"),
+    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"expected 4.54.*, got 100."),
     ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "biases"),
     ("shuffled", lambda images, labels, generator: (images, labels), "expected float32"),
-    ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), "got .*starting with .0.0, 0.0, 0.0."),
+    ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), r"got 0\."),
 ]
 
 
-@pytest.mark.parametrize(("name", "answer", "said"), WRITTEN)
-def test_what_learners_write(name: str, answer: Callable[..., Any], said: str) -> None:
-    judged = ALL[name].judge(answer)
+@pytest.mark.parametrize(("name", "function", "said"), WRITTEN)
+def test_what_learners_write(name: str, function: Callable[..., Any], said: str) -> None:
+    judged = ALL[name].judge(function)
     assert re.search(said, judged) if said else judged == "", judged
 
 
 def test_an_input_that_is_changed_is_told_apart() -> None:
     def mean_images(images: Tensor, labels: Tensor) -> Tensor:
-        answer = ALL["mean_images"].solution(images, labels)
+        result = ALL["mean_images"].solution(images, labels)
         images.zero_()
-        return answer
+        return result
 
-    assert "leaves one of its inputs with wrong values" in ALL["mean_images"].judge(mean_images)
+    assert "changes an input" in ALL["mean_images"].judge(mean_images)
 
 
 def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixture[str]) -> None:

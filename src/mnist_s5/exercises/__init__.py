@@ -68,17 +68,23 @@ class Exercise:
         except NotImplementedError:
             return "Not solved yet."
         except Exception as error:  # a student's function can raise anything
-            return f"The function raises {type(error).__name__}: {shorten(str(error), 150) or 'no message'}"
+            said = shorten(str(error), 150) or "no message"
+            return f"The function raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
         wanted = self._outcomes(self.solution)
         if _alike(found, wanted):
             return ""
         for message, wrong in self.mistakes.items():
             if _alike(found, self._outcomes(wrong)):
                 return message
-        (got, _), (expected, _) = next((a, b) for a, b in zip(found, wanted, strict=True) if not _alike(a, b))
+        trial = next(n for n, pair in enumerate(zip(found, wanted, strict=True)) if not _alike(*pair))
+        (got, _), (expected, _) = found[trial], wanted[trial]
         if _alike(got, expected):
-            return "The result is correct, but the function leaves one of its inputs with wrong values or a wrong mode."
-        return f"For a random input, expected {_shown(expected)}, got {_shown(got)}."
+            return "The result is correct, but the function changes an input, or leaves the model in the wrong mode."
+        if got is None:
+            return "The function returns None. Is a return statement missing?"
+        inputs = ", ".join(map(repr, self.make_inputs(torch.Generator().manual_seed(trial))))
+        which = f"the inputs {inputs}" if len(inputs) < 80 and "tensor" not in inputs else "a random input"
+        return f"For {which}, {_difference(expected, got)}"
 
     def _outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
         """Return the function's result and its inputs after the call, for each trial."""
@@ -134,7 +140,22 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad)
 
 
+def _difference(expected: Any, got: Any) -> str:
+    """Say how two results differ: in their shape, their dtype, or the first value that differs."""
+    if isinstance(expected, Tensor) and isinstance(got, Tensor):
+        if expected.shape != got.shape:
+            return f"the shape is {list(got.shape)}. It must be {list(expected.shape)}."
+        if expected.dtype != got.dtype:
+            return f"the dtype is {got.dtype}. It must be {expected.dtype}."
+        if expected.ndim:
+            place = tuple((~torch.isclose(expected, got, 1e-4, 1e-5)).nonzero()[0].tolist())
+            return f"expected {_shown(expected[place])} at {list(place)}, got {_shown(got[place])}."
+    return f"expected {_shown(expected)}, got {_shown(got)}."
+
+
 def _shown(value: Any) -> str:
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return f"{value.item():.6g}" + " (a tensor that requires a gradient)" * value.requires_grad
     if isinstance(value, Tensor) and value.numel() > 1:
         kind = str(value.dtype).removeprefix("torch.")
         return f"{kind} {list(value.shape)} starting with {[round(x, 4) for x in value.flatten()[:3].tolist()]}"

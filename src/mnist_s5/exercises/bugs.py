@@ -22,16 +22,16 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
 
 @exercise(
     title="A correct test loop",
-    task="Compute the mean loss over batches of different sizes, for a network with dropout. Avoid four mistakes: a "
-    "missing `eval`, a graph that stays in memory, the smaller last batch, and a training run that continues in "
-    "`eval` mode afterwards.",
+    task="Compute the mean loss over batches of different sizes, for a network with dropout. Avoid four mistakes: "
+    "forgetting `eval`, keeping the graph in memory, counting the smaller last batch too much, and leaving the model "
+    "in `eval` mode.",
     hint="`with torch.no_grad():` keeps no graph. Sum the losses, and count the digits.",
     difficulty=3,
     minutes=15,
     make_inputs=_model_and_batches,
 )
 def test_loss(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    """Returns nats per digit as a plain number; leaves the model, which returns log-probabilities, in training mode."""
+    """Return nats per digit as a plain number. Leave the model, which returns log-probabilities, in training mode."""
     model.eval()
     with torch.no_grad():
         total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
@@ -53,7 +53,7 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return total / sum(len(y) for _, y in batches)
 
 
-@test_loss.mistake("This is the mean of the batches' means, in which the small batch counts too much.")
+@test_loss.mistake("This is the mean of the batches' means. Sum the losses, and divide by the number of digits.")
 def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     model.eval()
     means = [F.nll_loss(model(x), y).item() for x, y in batches]
@@ -90,7 +90,7 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     ),
 )
 def shuffled(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """images: float [N, 28, 28]; labels: int64 [N]; returns both in one random order from the generator."""
+    """images: float [N, 28, 28]; labels: int64 [N]. Return both in one random order from the generator."""
     order = torch.randperm(len(labels), generator=generator)
     return images[order], labels[order]
 

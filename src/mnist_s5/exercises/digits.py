@@ -21,7 +21,7 @@ def _digits(generator: Generator, n: int = 6) -> Tensor:
     make_inputs=lambda generator: (_digits(generator),),
 )
 def normalized(images: Tensor) -> Tensor:
-    """images: uint8 [N, 28, 28]; returns float32 [N, 1, 28, 28], normalized with 0.1307 and 0.3081."""
+    """images: uint8 [N, 28, 28]. Return float32 [N, 1, 28, 28], normalized with 0.1307 and 0.3081."""
     return (images[:, None].float() / 255 - 0.1307) / 0.3081
 
 
@@ -70,7 +70,7 @@ def _(images: Tensor) -> Tensor:
     ),
 )
 def mean_images(images: Tensor, labels: Tensor) -> Tensor:
-    """images: float [N, 28, 28]; labels: int64 [N], each class at least once; returns float [10, 28, 28]."""
+    """images: float [N, 28, 28]; labels: int64 [N], each class at least once. Return float [10, 28, 28]."""
     return torch.stack([images[labels == digit].mean(dim=0) for digit in range(10)])
 
 
@@ -107,7 +107,7 @@ def _(images: Tensor, labels: Tensor) -> Tensor:
     ),
 )
 def nearest_mean(images: Tensor, means: Tensor) -> Tensor:
-    """images: float [N, 28, 28]; means: float [10, 28, 28]; returns the predictions, int64 [N]."""
+    """images: float [N, 28, 28]; means: float [10, 28, 28]. Return the predictions, int64 [N]."""
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=1)
 
 

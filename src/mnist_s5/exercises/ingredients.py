@@ -25,7 +25,7 @@ def _between(generator: Generator, low: float, high: float) -> float:
     ),
 )
 def smoothed_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1; returns the mean loss in nats, float []."""
+    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss in nats, one value."""
     return -(1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() - smoothing * log_probs.mean()
 
 
@@ -57,7 +57,7 @@ def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 
 @exercise(
     title="Rotation matrices",
-    task="Batched augmentation needs an affine matrix of 2 × 3 numbers for each image. Build those of rotations, "
+    task="Batched augmentation needs an affine matrix of 2 × 3 numbers for each image. Build rotation matrices, "
     "[[cos, −sin, 0], [sin, cos, 0]], with a separate angle for each image.",
     hint="Use `torch.deg2rad`, and `torch.stack` twice with `dim=1`.",
     difficulty=2,
@@ -65,7 +65,7 @@ def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     make_inputs=lambda generator: (60 * torch.rand(5, generator=generator) - 30,),
 )
 def rotation_matrices(angles: Tensor) -> Tensor:
-    """angles: float [N], degrees; returns float [N, 2, 3]."""
+    """angles: float [N], degrees. Return float [N, 2, 3]."""
     cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
     return torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
 
@@ -104,12 +104,12 @@ def _(angles: Tensor) -> Tensor:
     make_inputs=lambda generator: (torch.randn(4, 4, generator=generator),),
 )
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """matrix: float [n, n]; returns float [n, n]."""
+    """matrix: float [n, n]. Return float [n, n]."""
     u, _, vt = torch.linalg.svd(matrix)
     return u @ vt
 
 
-@orthogonalized.mistake("With its singular values, this is the matrix itself. Leave them out, as if all were 1.")
+@orthogonalized.mistake("This is the matrix itself. Leave its singular values out, as if all were 1.")
 def _(matrix: Tensor) -> Tensor:
     return matrix.clone()
 

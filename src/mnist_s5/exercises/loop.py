@@ -18,14 +18,14 @@ def _log_probs(generator: Generator, n: int) -> Tensor:
 
 @exercise(
     title="The loss by hand",
-    task="Compute the mean negative log likelihood of a batch, without `F.nll_loss`.",
+    task="Compute the mean negative log likelihood of a batch, with indexing and a mean, without `F.nll_loss`.",
     hint="`log_probs[torch.arange(len(labels)), labels]` picks one value per row.",
     difficulty=1,
     minutes=5,
     make_inputs=lambda generator: (_log_probs(generator, 7), _labels(generator, 7)),
 )
 def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; returns the mean loss in nats, float []."""
+    """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, a tensor with one value."""
     return -log_probs[torch.arange(len(labels)), labels].mean()
 
 
@@ -34,7 +34,9 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return log_probs[torch.arange(len(labels)), labels].mean()
 
 
-@negative_log_likelihood.mistake("This is the sum over the batch. Take the mean, so you can compare batches.")
+@negative_log_likelihood.mistake(
+    "This is the sum over the batch. Take the mean, so the loss does not depend on the batch size."
+)
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[torch.arange(len(labels)), labels].sum()
 
@@ -47,7 +49,7 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 @negative_log_likelihood.mistake(
-    "This picks every label for every digit. Pair them with [torch.arange(len(labels)), labels]."
+    "This picks the columns of all labels in every row. Use log_probs[torch.arange(len(labels)), labels]."
 )
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[:, labels].mean()
@@ -58,7 +60,7 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[torch.arange(len(labels)), labels]
 
 
-@negative_log_likelihood.mistake("This averages all ten log-probabilities. Use only the one of the label.")
+@negative_log_likelihood.mistake("This averages all ten log-probabilities. Use only the label's log-probability.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs.mean()
 
@@ -69,7 +71,7 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor, Tensor]:
-    """A small network in the middle of its training, with the gradients of the last batch."""
+    """A small network in the middle of its training, with the gradients of the previous batch."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1))
     with torch.no_grad():
         for weight in model.parameters():
@@ -88,7 +90,7 @@ def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor
     make_inputs=_model_and_batch,
 )
 def training_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    """Trains the model, which returns log-probabilities, on one batch; returns the loss before the update."""
+    """Train the model, which returns log-probabilities, on one batch. Return the loss before the update."""
     optimizer.zero_grad()
     loss = F.nll_loss(model(images), labels)
     loss.backward()
@@ -96,7 +98,7 @@ def training_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels
     return loss.item()
 
 
-@training_step.mistake("The gradients of the last batch are still there. Call zero_grad before backward.")
+@training_step.mistake("The gradients of the previous batch are still there. Call zero_grad before backward.")
 def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
     loss = F.nll_loss(model(images), labels)
     loss.backward()
@@ -111,7 +113,7 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     return F.nll_loss(model(images), labels).item()
 
 
-@training_step.mistake("The step uses the gradients of the last batch: backward is missing, or comes after step.")
+@training_step.mistake("The step uses the gradients of the previous batch: backward is missing, or comes after step.")
 def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
     loss = F.nll_loss(model(images), labels)
     optimizer.step()
@@ -153,7 +155,7 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     make_inputs=lambda generator: ([(_log_probs(generator, n), _labels(generator, n)) for n in (9, 9, 4)],),
 )
 def accuracy(batches: list[tuple[Tensor, Tensor]]) -> float:
-    """batches: pairs of log_probs, float [N, 10], and labels, int64 [N], where N varies; returns percent."""
+    """batches: pairs of log_probs, float [N, 10], and labels, int64 [N], where N varies. Return percent."""
     correct = sum(int((log_probs.argmax(dim=1) == labels).sum()) for log_probs, labels in batches)
     return 100 * correct / sum(len(labels) for _, labels in batches)
 
@@ -163,7 +165,7 @@ def _(batches: list[tuple[Tensor, Tensor]]) -> float:
     return sum(100 * float((a.argmax(dim=1) == b).float().mean()) for a, b in batches) / len(batches)
 
 
-@accuracy.mistake("This is a fraction of 1. Return percent.")
+@accuracy.mistake("This is a fraction from 0 to 1. Multiply it by 100.")
 def _(batches: list[tuple[Tensor, Tensor]]) -> float:
     return sum(int((a.argmax(dim=1) == b).sum()) for a, b in batches) / sum(len(b) for _, b in batches)
 

@@ -22,7 +22,7 @@ def _between(generator: Generator, low: int, high: int) -> int:
     make_inputs=lambda generator: (_between(generator, 800, 1000), _between(generator, 1001, 20_000)),
 )
 def half_width(correct: int, digits: int) -> float:
-    """correct: number of correct predictions; returns half the width of the interval in percentage points."""
+    """correct: number of correct predictions. Return half the width of the interval in percentage points."""
     fraction = correct / digits
     return 100 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
@@ -53,7 +53,7 @@ def _(correct: int, digits: int) -> float:
 
 @exercise(
     title="How many seeds?",
-    task="You train two recipes with n seeds each. The runs of both have the same standard deviation, so the "
+    task="You train two recipes with n seeds each. The runs of both have the standard deviation `deviation`, so the "
     "difference of the two means has a standard deviation of deviation × √(2 / n). How many seeds do you need until a "
     "given difference is twice that? Never return fewer than four, because three against three cannot prove anything.",
     hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
@@ -62,7 +62,7 @@ def _(correct: int, digits: int) -> float:
     make_inputs=lambda generator: (_between(generator, 2, 30) / 100, 0.0503 + _between(generator, 0, 150) / 1000),
 )
 def seeds_needed(difference: float, deviation: float) -> int:
-    """difference: of the means; deviation: of single runs, both in points; returns the number of seeds per recipe."""
+    """difference of the means and standard deviation of runs, in points. Return the number of seeds per recipe."""
     return max(4, math.ceil(8 * (deviation / difference) ** 2))
 
 
@@ -76,7 +76,7 @@ def _(difference: float, deviation: float) -> int:
     return max(4, math.ceil(4 * (deviation / difference) ** 2))
 
 
-@seeds_needed.mistake("With one standard deviation, a third of such differences are pure chance. Use two.")
+@seeds_needed.mistake("One standard deviation is too low: a third of comparisons of equal recipes exceed it. Use two.")
 def _(difference: float, deviation: float) -> int:
     return max(4, math.ceil(2 * (deviation / difference) ** 2))
 
@@ -84,6 +84,11 @@ def _(difference: float, deviation: float) -> int:
 @seeds_needed.mistake("Rounding down gives too few seeds. Use math.ceil.")
 def _(difference: float, deviation: float) -> int:
     return max(4, math.floor(8 * (deviation / difference) ** 2))
+
+
+@seeds_needed.mistake("Rounding to the nearest integer can give too few seeds. Use math.ceil.")
+def _(difference: float, deviation: float) -> int:
+    return max(4, round(8 * (deviation / difference) ** 2))
 
 
 @seeds_needed.mistake("The ratio is upside down. A smaller difference needs more seeds.")
@@ -110,7 +115,7 @@ def _(difference: float, deviation: float) -> int:
     ),
 )
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:
-    """confidence: float [N], 0 to 1; correct: bool [N]; returns a number from 0 to 1."""
+    """confidence: float [N], 0 to 1; correct: bool [N]. Return a number from 0 to 1."""
     bins, error = (10 * confidence).long().clamp(max=9), 0.0
     for inside in (bins == number for number in range(10)):
         if inside.any():

@@ -24,7 +24,7 @@ def _between(generator: Generator, low: int, high: int) -> int:
     ),
 )
 def conv_parameters(inputs: int, outputs: int, side: int) -> int:
-    """inputs, outputs: numbers of channels; side: width of the filter, pixels; returns weights plus biases."""
+    """inputs, outputs: numbers of channels; side: width of the filter. Return the number of weights and biases."""
     return outputs * (inputs * side * side + 1)
 
 
@@ -55,16 +55,16 @@ def _(inputs: int, outputs: int, side: int) -> int:
 
 @exercise(
     title="The receptive field",
-    task="Compute the receptive field of a value after some layers, as in the table of 03. At first, neighboring "
-    "values are 1 pixel apart. A convolution widens the field by (side − 1) times that distance. A 2 × 2 pooling "
-    "widens it by the distance, and then doubles the distance.",
+    task="Compute the receptive field of a value after some layers, as in the table of 03. Start with a field of 1 "
+    "pixel and a distance of 1 pixel between neighboring values. A 3 × 3 convolution widens the field by twice the "
+    "distance. A 2 × 2 pooling widens the field by the distance, and then doubles the distance.",
     hint="Keep two numbers: the field and the distance.",
     difficulty=2,
     minutes=10,
     make_inputs=lambda generator: ([("conv", "pool")[n] for n in torch.randint(0, 2, (7,), generator=generator)],),
 )
 def receptive_field(layers: list[str]) -> int:
-    """layers: "conv" (3 × 3, stride 1) or "pool" (2 × 2, stride 2), first layer first; returns the width in pixels."""
+    """layers: "conv" (3 × 3, stride 1) or "pool" (2 × 2, stride 2), first layer first. Return the width in pixels."""
     field, distance = 1, 1
     for layer in layers:
         field += 2 * distance if layer == "conv" else distance
@@ -77,9 +77,7 @@ def _(layers: list[str]) -> int:
     return 1 + sum(2 if layer == "conv" else 1 for layer in layers)
 
 
-@receptive_field.mistake(
-    "Pooling widens the field by the old distance once: not by twice the distance, and not by the doubled one."
-)
+@receptive_field.mistake("Pooling widens the field by the old distance. Double the distance afterwards.")
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
@@ -88,13 +86,18 @@ def _(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("Pooling widens the field, too, because its value depends on two neighbors per side.")
+@receptive_field.mistake("Pooling widens the field, too: each of its values depends on two values in each direction.")
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
         field += 2 * distance if layer == "conv" else 0
         distance *= 1 if layer == "conv" else 2
     return field
+
+
+@receptive_field.mistake("The field starts at 1 pixel, not at 0.")
+def _(layers: list[str]) -> int:
+    return receptive_field.solution(layers) - 1
 
 
 @receptive_field.mistake("Pooling doubles the distance between neighbors, not the field.")
@@ -116,7 +119,7 @@ def _(layers: list[str]) -> int:
 
 @exercise(
     title="The confusion matrix",
-    task="Compute the table behind the figure: how often each label got each prediction.",
+    task="Compute the table behind the figure: how often each label (row) was predicted as each class (column).",
     hint="`torch.bincount(labels * 10 + predicted, minlength=100)` counts pairs. Two loops work, too.",
     difficulty=1,
     minutes=5,
@@ -126,7 +129,7 @@ def _(layers: list[str]) -> int:
     ),
 )
 def confusion(labels: Tensor, predicted: Tensor) -> Tensor:
-    """labels, predicted: int64 [N]; returns int64 [10, 10], one row per label and one column per prediction."""
+    """labels, predicted: int64 [N]. Return int64 [10, 10], one row per label and one column per prediction."""
     return torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
 
 
@@ -160,7 +163,7 @@ def _(labels: Tensor, predicted: Tensor) -> Tensor:
     ),
 )
 def worst_mistakes(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; returns five indices, int64 [5], the most confident first."""
+    """log_probs: float [N, 10]; labels: int64 [N]. Return five indices, int64 [5], the most confident first."""
     confidence, predicted = log_probs.exp().max(dim=1)
     confidence[predicted == labels] = -1
     return confidence.argsort(descending=True)[:5]
@@ -171,7 +174,9 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return log_probs.max(dim=1).values.argsort(descending=True)[:5]
 
 
-@worst_mistakes.mistake("Correct predictions got −1, which is a high log-probability. Use exp first, or −infinity.")
+@worst_mistakes.mistake(
+    "Correct predictions are set to −1, which is higher than many log-probabilities. Use exp first."
+)
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     confidence, predicted = log_probs.max(dim=1)
     return confidence.where(predicted != labels, -1).argsort(descending=True)[:5]
