@@ -24,7 +24,7 @@ from mnist_s5.training.checkpoint import RunFolder
 
 
 def bare(recipe: s5.Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
-    """Take the steps of `fit`, and do nothing else."""
+    """Take the training steps of `fit`, then test, and do nothing else."""
     s5.seed_everything(1)
     model = s5.make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader, tested = s5.make_loaders(recipe, train_set, test_set, device)

@@ -147,28 +147,28 @@ def report(found: dict[str, Any]) -> str:
     return f"""
 fast, {found["recipe"]["epochs"]:g} epochs: {middle:.2f}% median of {seeds} seeds ({low:.2f} to {high:.2f})
   which {"reaches" if reached else "DOES NOT REACH"} {TARGET}% on {found["dataset"]}
-training time: {statistics.median(found["fast_seconds"]):.1f} s in {found["dtype"]}, after a run of a fiftieth and \
-its test to warm up, {found["warm_up_seconds"]:.1f} s
+training time: {statistics.median(found["fast_seconds"]):.1f} s in {found["dtype"]}, after a warmup run \
+of 1/50 of it and a test, {found["warm_up_seconds"]:.1f} s
 reference, 20 epochs, {found["classic_workers"]} workers: {statistics.median(found["classic_seconds"]):.0f} s, scaled \
 from {found["classic_fraction"]:g} epochs per round
 ratio of these times: {found["ratio"]:.0f}{"" if reached else ", but no time to the target"}
 images per second: {found["train_images_per_second"]:,.0f} trained; loader only {loading["by image"]:,.0f} by image, \
 {loading["batched"]:,.0f} batched ({loading["batched"] / loading["by image"]:.0f} times)
 {found["operations_per_second"] / 1e9:.0f} billion operations per second: {found["fraction_of_float32_rate"]:.2f} of \
-the float32 matrix rate, {found["fraction_of_used_rate"]:.2f} of the rate in the type used
+the float32 matrix rate, {found["fraction_of_used_rate"]:.2f} of that of the dtype in use
 augmentation and batching: {100 * found["fraction_of_step_for_data"]:.2f}% of the step"""
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="how many (default: 5)")
-    parser.add_argument("--epochs", type=float, default=0.5, help="of fast (default: 0.5)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
+    parser.add_argument("--epochs", type=float, default=0.5, help="epochs of fast (default: 0.5)")
     parser.add_argument("--source", default="mnist", help="mnist (default) or sample")
     parser.add_argument(
         "--part", type=float, default=0.25, help="fraction of a classic epoch per round (default: 0.25)"
     )
-    parser.add_argument("--float32", action="store_true", help="as on processors without fast bfloat16")
-    parser.add_argument("--out", default="time_to_accuracy", help="the result's name (default: time_to_accuracy)")
+    parser.add_argument("--float32", action="store_true", help="train fast in float32, as without fast bfloat16")
+    parser.add_argument("--out", default="time_to_accuracy", help="name of the result (default: time_to_accuracy)")
     asked = parser.parse_args()
     changes = {"use_bf16": False} if asked.float32 else {}
     found = main(list(range(1, asked.seeds + 1)), asked.epochs, asked.source, asked.part, changes)

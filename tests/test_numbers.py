@@ -22,7 +22,19 @@ NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?%?")
 SMALL = {*map(str, range(11)), *(f"0{lesson}" for lesson in range(1, 7)), "100", "80%", "90%", "95%", "100%"}
 CONSTANTS: dict[str, set[str]] = {
     "01": {
-        *("20", "22", "28", "784", "255", "−15", "15", "512"),  # sizes in pixels, shades, degrees
+        *(
+            "20",
+            "22",
+            "28",
+            "784",
+            "255",
+            "−15",
+            "15",
+            "512",
+            "10,000",
+            "60,000",
+            "70,000",
+        ),  # sizes in pixels, shades, degrees
         *(
             "0.1307",
             "0.3081",
@@ -33,23 +45,23 @@ CONSTANTS: dict[str, set[str]] = {
         "10%",  # one class of ten
     },
     "02": {
-        *("32", "120", "593,200", "4,000", "10,000"),  # counts that the code sets
-        *("0.1", "2.30"),  # ln 10
+        *("32", "64", "128", "256", "120", "593,200", "4,000", "10,000"),  # counts that the code sets
+        *("0.1", "2.30", "0.01"),  # ln 10, and a learning rate
         *("15", "20"),  # the reference's schedule
         *("99.35%", "99.19", "99.34%"),  # published
         *("0.05", "99.55%", "99.50%", "99.5%", "10%"),  # examples
     },
     "03": {"16", "64", "28", "32", "256", "593,200", "20", "−0.42", "99.7%"},
     "04": {
-        *("1,200,000", "27,500", "593,200", "5,000", "55,000", "4,000", "1,000", "10,000", "160"),  # counts
+        *("60,000", "27,500", "593,200", "5,000", "55,000", "4,000", "1,000", "10,000", "160"),  # counts
         *("20", "40", "64", "128", "512", "576", "16"),  # epochs and batches, and filters
         *("10%", "5%", "0.05", "0.03", "0.2", "0.6%", "99%", "0.95"),  # settings, and what follows from them
         *("99.35%", "99.19"),  # published
     },
     "05": {"2.30", "3.47", "32", "500", "4,096", "593,200", "−0.42", "2.82", "−37"},
     "06": {
-        *("20", "40", "252", "90,000", "1,000", "2,000", "10,000"),  # counts
-        *("1.96", "5%", "10%", "99%", "0.1"),  # of statistics
+        *("20", "40", "252", "4,000", "90,000", "1,000", "2,000", "10,000"),  # counts
+        *("1.96", "1%", "5%", "10%", "99%", "0.1"),  # of statistics
         *("99.19", "99.34%", "99.35%", "99.4%", "99.40%", "99.57%", "99.50%"),  # published, and examples
     },
 }
@@ -131,6 +143,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
         "0.14": lambda: interval(99.5, 10_000),
     },
     "03": {
+        "1.44": lambda: 295168 / 204850,  # their parameters
         "92": lambda: 18874368 / 204800,  # multiply-adds of conv4 and fc1, both in the table above it
         "84%": lambda: 100 * (295168 + 204850) / 593200,
         "96%": lambda: printed("03", r"predicted \d, (\d+)%"),  # the first one is the most confident
@@ -162,6 +175,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     },
     "06": {
         "0.15": lambda: interval(99.4, 10_000),
+        "30%": lambda: printed("06", r"label smoothing: \S+ points, p = (\d+)%"),
         "0.026": lambda: stdev(recorded("fast-mnist")),
         "0.05": lambda: 1.867 * stdev(recorded("fast-mnist")),  # the mean of the largest of 20 normal draws is 1.867
         "74%": lambda: printed("06", r"noise \d, (\d+)%"),
@@ -187,6 +201,24 @@ STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
     ("04", "less than a quarter of the time", lambda: [seconds("weight decay") / seconds("the reference")], 0.2, 0.25),
     ("04", "takes a second or two of 44", lambda: [27_500 / speed()["loader_images_per_second"]["by image"]], 1, 2),
     ("04", "Three quarters of the singular values end between 0.7 and 1.2", lambda: [evened()], 0.7, 0.85),
+    (
+        "04",
+        "it grows by a factor of two to three",
+        lambda: [printed("04", r"He from \S+ to ([\d.]+)") / printed("04", r"He from ([\d.]+)")],
+        2,
+        3,
+    ),
+    (
+        "06",
+        "have about three times the standard deviation",
+        lambda: [
+            stdev(values) / stdev(recorded(name))
+            for values in (recorded("fast-sample", "mnist_test_accuracy"), speed()["test_accuracy"])
+            for name in ("fast-mnist", "best-mnist")
+        ],
+        2.5,
+        4,
+    ),
     ("05", "it starts between 2.5 and 9", first_losses, 2.5, 9),
     (
         "05",

@@ -14,7 +14,7 @@ def run(args: argparse.Namespace) -> int:
     values = parse_parameters(notebooks, args.parameters)
     folder = new_run(args.out)
     before = read_metrics(folder)
-    print(f"The run's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
+    print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
     for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
         run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters)

@@ -42,7 +42,7 @@ def seed_everything(seed: int, epoch: int = 0) -> None:
         epoch: Zero-based index of the epoch. Each pair of seed and epoch has its own random numbers. Epoch 0 uses the
             seed unchanged.
     """
-    seed = operator.index(seed)  # raises TypeError for what is not an integer
+    seed = operator.index(seed)  # raises TypeError unless it is an integer
     if epoch:
         # seed + epoch would give seed 1's second epoch the numbers of seed 2's first. seed + 2**32 * epoch would give
         # every epoch the same numbers, because torch's CPU generator reads only 32 bits of its seed.

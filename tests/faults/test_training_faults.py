@@ -156,9 +156,9 @@ def test_another(fault: Fault, fit: Any, tmp_path: Path) -> None:
     model, _ = fit(epochs=1)
     smaller = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.Linear(12, 10), nn.LogSoftmax(1))  # noqa: E731
     for how, what in (
-        ({"learning_rate": 0.01}, "learning_rate is 0.02 there and 0.01 here"),
-        ({"digits": 639}, "train_images is 640 there and 639 here"),
-        ({"seed": 2}, "seed is 1 there and 2 here"),
+        ({"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
+        ({"digits": 639}, "train_images is 640 in the folder, and 639 in this call"),
+        ({"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
         ({"network": smaller}, "network is Net"),
     ):
         fault.refused(CheckpointError, what, lambda how=how: fit(epochs=1, **how))

@@ -251,7 +251,10 @@ def test_the_environment_that_trained_is_recorded(few: Sets, tmp_path: Path, cap
     finally:
         torch.set_num_threads(threads)
     said = capsys.readouterr().err
-    assert f"NOTICE: threads is {threads} there and {threads + 1} here. The last digits may differ." in said
+    assert (
+        f"NOTICE: threads is {threads} in the folder, and {threads + 1} in this call. The results may differ slightly."
+        in said
+    )
     assert json.loads((tmp_path / "metrics.json").read_text())["threads"] == threads
 
 
@@ -261,11 +264,11 @@ def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
     run(few, folder=tmp_path)
     other = s5.DigitDataset(train_set.data.flip(0), train_set.targets.flip(0), "sample")
     for sets, how, why in (
-        (few, {"learning_rate": 0.01}, "learning_rate is 0.02 there and 0.01 here"),
-        (few, {"seed": 2}, "seed is 1 there and 2 here"),
-        (few, {"network": Small}, "network is Net.* there and Small"),
+        (few, {"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
+        (few, {"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
+        (few, {"network": Small}, "network is Net.* in the folder, and Small"),
         ((other, test_set), {}, "checksum"),
-        ((train_set, other), {}, "test_images is 100 there and 640 here, checksum"),
+        ((train_set, other), {}, "test_images is 100 in the folder, and 640 in this call, checksum"),
     ):
         with pytest.raises(CheckpointError, match=why) as error:
             run(sets, folder=tmp_path, **how)

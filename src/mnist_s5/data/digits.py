@@ -22,7 +22,7 @@ except (ImportError, RuntimeError, AttributeError, OSError) as error:  # raised 
         "Run: pip install --upgrade torch torchvision. Then check with: mnist-s5 doctor."
     ) from error
 
-MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to 0 to 1; 01_data_visualization computes them
+MEAN, STD = 0.1307, 0.3081  # mean and standard deviation of the training pixels (0 to 1); computed in 01
 SOURCES = ("auto", "mnist", "sample")
 Transform = Callable[[Image.Image], Any]
 

@@ -36,7 +36,7 @@ def layer_table(model: nn.Module) -> list[Layer]:
     input pixels that have a nonzero gradient in any of 64 random images.
 
     Raises:
-        ValueError: If the forward pass cannot be traced, or takes something else than one batch of images.
+        ValueError: If the forward pass cannot be traced, or takes anything other than one batch of images.
     """
     modes = {module: module.training for module in model.modules()}
     images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_()

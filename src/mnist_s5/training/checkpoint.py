@@ -116,7 +116,7 @@ class RunFolder:
     Args:
         folder: Where to write.
         facts: Identify the run. Only a run with equal facts is resumed.
-        environment: Device, dtype, threads, and versions. A change may alter the last digits.
+        environment: Device, dtype, threads, and versions. A change may alter the results slightly.
         parts: The objects to save and restore: "model", "optimizer", and "scheduler".
     """
 
@@ -161,7 +161,7 @@ class RunFolder:
             ways = "Use another folder, or pass resume=False to start over."
             raise CheckpointError(f"{self.folder} contains a different run: {different}. {ways}")
         if changed := _differences(saved["environment"], self.environment):
-            print(f"NOTICE: {changed}. The last digits may differ.", file=sys.stderr)
+            print(f"NOTICE: {changed}. The results may differ slightly.", file=sys.stderr)
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         self.saved_environment = saved["environment"]
@@ -202,18 +202,20 @@ class RunFolder:
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
-    """Describe up to three values that differ, the first of them from where it differs."""
+    """Describe up to three values that differ. Each starts shortly before its first difference."""
     found = []
     for name in here:
         if there.get(name) != here[name]:
             one, other = str(there.get(name)), str(here[name])
             start = max(0, len(os.path.commonprefix([one, other])) - 20)  # noqa: RUF071 (characters are meant)
-            found.append(f"{name} is {one[start : start + 60]} there and {other[start : start + 60]} here")
+            found.append(
+                f"{name} is {one[start : start + 60]} in the folder, and {other[start : start + 60]} in this call"
+            )
     return ", ".join(found[:3])
 
 
 def describe_environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Return the device, dtype, threads, machine, and versions, which can affect the last digits."""
+    """Return the device, dtype, threads, machine, and versions, which can affect results slightly."""
     return {"device": str(device), "dtype": str(dtype)[6:]} | _machine()
 
 

@@ -42,7 +42,7 @@ def check_labels(labels: Tensor, batch: str) -> None:
 
 
 def check_dataset(dataset: object) -> None:
-    """Raise TypeError unless it is a DigitDataset, and ValueError unless its digits and labels are as it says."""
+    """Raise TypeError unless it is a DigitDataset, and ValueError for a wrong shape, type, or label."""
     if not isinstance(dataset, DigitDataset) or type(dataset.name) is not str:
         got = type(dataset).__name__
         raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, 'its name').")

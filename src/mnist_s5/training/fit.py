@@ -131,7 +131,7 @@ def _checksum(*parts: bytes) -> str:
 
 
 def _forward_sources(model: nn.Module) -> list[str]:
-    """Return the code of each forward() that is not torch's own, where Python knows it."""
+    """Return the code of each forward() that is not torch's own, if its source is available."""
     kinds = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
     sources = set()
     for kind in kinds:

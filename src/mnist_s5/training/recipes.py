@@ -98,7 +98,7 @@ class Recipe:
         if self.weight_decay and not self.muon:
             raise ValueError(f"weight_decay={self.weight_decay!r} works only with Muon. Set muon=True.")
         if (self.scale_jitter or self.translate_px or self.augment_prob < 1) and not self.batch_augment:
-            raise ValueError("scale_jitter, translate_px, and augment_prob need batch_augment=True.")
+            raise ValueError("scale_jitter, translate_px, and augment_prob work only with batch_augment=True. Set it.")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Return the total number of steps, at least one."""
