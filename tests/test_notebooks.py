@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ from papermill.cli import papermill
 from mnist_s5.__main__ import main
 
 ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "notebooks" / "template.ipynb"
+EXERCISES = sorted((ROOT / "notebooks" / "exercises").glob("*.ipynb"))
 COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
@@ -41,11 +44,15 @@ def test_hygiene(path: Path) -> None:
     for cell in code:
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 15, cell.id
-        assert set(cell.metadata) - {"tags"} == (set(COLLAPSED) if cell.id in ("setup", "metrics") else set()), cell.id
-        if cell.id in ("setup", "metrics"):
-            assert {key: cell.metadata[key] for key in COLLAPSED} == COLLAPSED
-            assert lines[0].startswith("# @title ")  # what JupyterLab and Colab show of a collapsed cell
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))  # run once, top to bottom
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, TEMPLATE, *EXERCISES], ids=lambda path: path.stem)
+def test_only_setup_and_results_are_collapsed(path: Path) -> None:
+    for cell in load(path).cells:
+        collapsed = cell.id in ("setup", "metrics", "results")
+        assert {key: value for key, value in cell.metadata.items() if key != "tags"} == (COLLAPSED if collapsed else {})
+        assert cell.source.startswith("# @title ") == collapsed  # the line that JupyterLab and Colab show
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -139,20 +146,29 @@ def test_under_two_minutes(path: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def plausible(metrics: dict[str, Any]) -> None:
-    """Check what the text says about the results of 04, 05, and 06 with their default parameters."""
+    """Check what the text says about the results with default parameters, on full MNIST and on the sample."""
+    if "data" in metrics:
+        data = metrics["data"]
+        assert 75 < data["nearest_mean_accuracy"] < 88
+        assert abs(data["pixel_mean"] - 0.1307) < 0.003
+        assert abs(data["pixel_std"] - 0.3081) < 0.003
+        assert max(data["class_counts"]) < 1.3 * min(data["class_counts"])
+    if "history" in metrics:
+        assert metrics["test_accuracy"] > 98
+        assert len(metrics["history"]) == math.ceil(metrics["epochs"])
     if "faster" in metrics:
         assert metrics["faster"]["test_accuracy"] > 98
         assert metrics["faster"]["loading_ratio"] > 1
     if "debugging" in metrics:
-        found = metrics["debugging"]
-        starts = {"healthy": 2.3, "softmax over the batch": 3.47, "labels shuffled independently": 2.3}
-        assert all(abs(found["starts"][name] - start) < 0.2 for name, start in starts.items())
-        assert found["healthy"] < 1
-        assert abs(found["shuffled"] - 2.3) < 0.2
-        assert found["lowest_with_logits"] < 0
-        assert found["memorized"] < 0.1
-        assert found["memorized_wrong_labels"] < 0.2
-        assert found["graph_megabytes"] > 100
+        losses = metrics["debugging"]["losses"]
+        assert abs(losses["healthy"]["first"] - 2.3) < 0.1
+        assert losses["healthy"]["mean_of_last_10"] < 1
+        assert abs(losses["logits into nll_loss"]["first"]) < 0.2
+        assert abs(losses["softmax over the batch"]["first"] - 3.47) < 0.2
+        assert abs(losses["labels shuffled independently"]["mean_of_last_10"] - 2.3) < 0.2
+        assert losses["one batch"]["last"] < 0.1
+        assert losses["wrong labels"]["last"] < 0.2
+        assert metrics["debugging"]["graph_megabytes"] > 100
     if "measuring" in metrics:
         margins = metrics["measuring"]["accuracy_minus_confidence"]
         assert margins["smoothed labels"] > margins["hard labels"]  # smoothing lowers the confidence
@@ -170,6 +186,9 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
         cwd=ROOT, env=world, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
-    metrics = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
-    assert any('"dataset": "sample"' in each for each in metrics)
-    assert not any('"dataset": "mnist"' in each for each in metrics)
+    texts = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
+    assert not any('"dataset": "mnist"' in text for text in texts)
+    metrics = [json.loads(text) for text in texts]
+    assert {"data", "history", "summary", "faster", "debugging", "measuring"} <= set().union(*metrics)
+    for each in metrics:
+        plausible(each)

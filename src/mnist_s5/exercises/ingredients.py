@@ -125,6 +125,6 @@ def _(matrix: Tensor) -> Tensor:
     return matrix / matrix.norm()
 
 
-@orthogonalized.mistake("This matrix is orthogonal, but not the nearest one. Use an SVD instead of QR.")
+@orthogonalized.mistake("This matrix is orthogonal, but not the nearest one: QR favors the first column. Use an SVD.")
 def _(matrix: Tensor) -> Tensor:
     return torch.linalg.qr(matrix).Q

@@ -22,7 +22,7 @@ def _between(generator: Generator, low: int, high: int) -> int:
     make_inputs=lambda generator: (_between(generator, 800, 1000), _between(generator, 1001, 20_000)),
 )
 def half_width(correct: int, digits: int) -> float:
-    """correct: number of correct predictions. Return half the width of the interval in percentage points."""
+    """correct: number of the digits predicted correctly. Return half the interval's width in percentage points."""
     fraction = correct / digits
     return 100 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
