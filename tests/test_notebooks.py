@@ -1,19 +1,24 @@
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import nbformat
 import pytest
 from click.testing import CliRunner
 from papermill.cli import papermill
+from scipy.stats import permutation_test
 
 from mnist_s5.__main__ import main
+from mnist_s5.jobs.parameters import RunError
+from mnist_s5.jobs.runs import run_notebook
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "notebooks" / "template.ipynb"
@@ -128,6 +133,38 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
     executed = load(tmp_path / "02_training.ipynb")
     assert "embedded sample" in str([cell.get("outputs") for cell in executed.cells])
     assert "0%|" not in str([cell.get("outputs") for cell in executed.cells])  # no progress bar
+
+
+def test_the_permutation_test_is_exact_for_few_runs_and_sampled_for_many() -> None:
+    cells = {cell.id: cell.source for cell in load(NOTEBOOKS[5]).cells}
+    names: dict[str, Any] = {}
+    exec(cells["start"].split("import pandas")[0] + cells["p-values"], names)
+    p_value = names["permutation_p_value"]
+    assert p_value([1, 2, 3], [4, 5, 6]) == 0.1
+    rng = random.Random(2)
+    for n in (5, 8, 12, 40):
+        a, b = ([rng.gauss(mean, 1) for _ in range(n)] for mean in (0, 2 / n**0.5))
+        expected = permutation_test((a, b), lambda x, y: fmean(x) - fmean(y), n_resamples=20_000, rng=1).pvalue
+        assert p_value(a, b) == pytest.approx(expected, abs=1e-9 if n < 9 else 0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("03_summary", {"digit": 1000}, "digit=1000 is invalid. It must be from 0 to 999."),
+        ("05_debugging", {"steps": 5}, "steps=5 is invalid. It must be from 10 to 125."),
+        ("05_debugging", {"steps": 130}, "steps=130 is invalid."),
+        ("06_measuring", {"seeds": 0}, "seeds=0 is invalid. It must be at least 2."),
+    ],
+)
+def test_values_out_of_range_stop_in_the_first_cell(
+    name: str, parameters: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=message):
+        run_notebook(ROOT / "notebooks" / f"{name}.ipynb", tmp_path, parameters | {"source": "sample"})
+    executed = [cell for cell in load(tmp_path / f"{name}-unfinished.ipynb").cells if cell.get("outputs")]
+    assert executed[-1].id in ("start", "load")
 
 
 @pytest.mark.slow

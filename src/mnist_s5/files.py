@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def atomic_write(path: Path, blob: bytes) -> None:
     Raises:
         OSError: If writing fails; a WriteError if the fix is known.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -14,7 +14,19 @@ def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path,
     (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match="small stopped: AssertionError: slow"):
         runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
-    assert (tmp_path / "out" / "small.ipynb").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small-unfinished.ipynb"]
+
+
+def test_a_failed_rerun_keeps_the_finished_notebook(notebook: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    runs.run_notebook(notebook, tmp_path / "out", {"count": 2})
+    finished = (tmp_path / "out" / "small.ipynb").read_bytes()
+    with pytest.raises(RunError, match="small-unfinished"):
+        runs.run_notebook(notebook, tmp_path / "out", {"count": 3, "fast": False})
+    assert (tmp_path / "out" / "small.ipynb").read_bytes() == finished
+    runs.run_notebook(notebook, tmp_path / "out", {"count": 4})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.ipynb"]
+    assert b"count = 4" in (tmp_path / "out" / "small.ipynb").read_bytes()
 
 
 def test_a_run_does_not_overwrite_its_notebook(notebook: Path) -> None:
@@ -26,8 +38,10 @@ def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert s5.new_run(str(tmp_path / "mine")).is_dir()
     monkeypatch.delenv("MNIST_S5_RUNS")
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert s5.new_run().parent == tmp_path / "runs"
+    (tmp_path / "notebooks" / "exercises").mkdir()
+    for folder in ("notebooks", "notebooks/exercises"):
+        monkeypatch.chdir(tmp_path / folder)
+        assert s5.new_run().parent == tmp_path / "runs"
 
 
 def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
@@ -52,6 +66,21 @@ def test_the_recorded_reference_is_an_honest_reproduction() -> None:
     assert (metrics["dataset"], metrics["recipe"], metrics["train_images"]) == ("mnist", "reference", 60_000)
     assert abs(history[-1].test_accuracy - 99.27) <= 0.15
     assert [entry.learning_rate for entry in history] == pytest.approx([0.01] * 15 + [0.001] * 5)
+
+
+def test_a_copy_in_another_folder_does_not_replace_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (".", "exercises", "exercises/runs/today", "mine", ".ipynb_checkpoints"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for name in ("01_a.ipynb", "exercises/ex01_a.ipynb", "exercises/runs/today/ex01_a.ipynb", "mine/01_a.ipynb"):
+        (tmp_path / name).touch()
+    (tmp_path / ".ipynb_checkpoints" / "01_a-checkpoint.ipynb").touch()
+    monkeypatch.setattr(runs, "course_path", lambda path: tmp_path)
+    expected = [tmp_path / "01_a.ipynb", tmp_path / "exercises" / "ex01_a.ipynb"]
+    assert runs.find_notebooks(["01_a", "ex01_a"]) == expected
+    assert runs.find_notebooks(["all", str(tmp_path / "mine" / "01_a.ipynb")]) == [
+        expected[0],
+        tmp_path / "mine" / "01_a.ipynb",
+    ]
 
 
 def test_unknown_notebooks_name_the_known() -> None:

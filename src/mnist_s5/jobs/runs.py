@@ -22,7 +22,8 @@ def course_path(path: str) -> Path:
 def runs_folder() -> Path:
     """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
     here = Path.cwd()
-    return Path(os.environ.get("MNIST_S5_RUNS") or (here.parent if here.name == "notebooks" else here) / "runs")
+    root = next((folder.parent for folder in (here, here.parent) if folder.name == "notebooks"), here)
+    return Path(os.environ.get("MNIST_S5_RUNS") or root / "runs")
 
 
 def new_run(run_dir: str = "") -> Path:
@@ -66,8 +67,8 @@ def recorded(name: str) -> tuple[History, dict[str, Any]]:
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:
     """Return the notebooks with these names or paths. "all" means the numbered ones, without the exercises."""
-    notebooks = sorted(course_path("notebooks").rglob("*.ipynb"))
-    ours = {path.stem: path for path in notebooks if "checkpoint" not in path.stem}
+    folder = course_path("notebooks")  # not recursively: executed copies in other folders have the same names
+    ours = {path.stem: path for path in sorted([*folder.glob("*.ipynb"), *folder.glob("exercises/*.ipynb")])}
     found: list[Path] = []
     for name in names:
         if name == "all":
@@ -82,23 +83,26 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None:
     """Execute a notebook into an existing folder, and save each figure next to it, named after its cell.
 
+    Until it succeeds, the notebook is called NAME-unfinished.ipynb, so a failed run never replaces a finished one.
+
     Raises:
-        RunError: If a cell fails. The notebook up to that cell is kept.
+        RunError: If a cell fails. The unfinished notebook is kept.
     """
     from papermill import PapermillExecutionError, execute_notebook
 
-    target = folder / notebook.name
+    target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     try:
         quiet = ["--log-level=ERROR"]  # hide the kernel's warnings about its transports
-        done = execute_notebook(notebook, target, parameters, kernel_name="python3", extra_arguments=quiet)
+        done = execute_notebook(notebook, unfinished, parameters, kernel_name="python3", extra_arguments=quiet)
     except PapermillExecutionError as error:
-        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {target})") from None
+        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {unfinished})") from None
     except RuntimeError as error:  # the kernel died
         raise RunError(
-            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory. (see {target})"
+            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory. (see {unfinished})"
         ) from error
+    os.replace(unfinished, target)
     for cell in done.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
