@@ -13,10 +13,10 @@ def refusal(version, free):
         return "Python %d.%d is too old. Install Python 3.11 or newer, and run: make run PYTHON=python3.11" % version
     if free < GIGABYTES * 1e9:
         sizes = (GIGABYTES, free / 1e9)
-        return "The packages need %d GB, but only %.1f GB are free. Free some space, or clone to another disk" % sizes
+        return "The packages need %d GB, but only %.1f GB are free. Free some space, or clone to another disk." % sizes
     return None
 
 
 if __name__ == "__main__":
-    sentence = refusal(sys.version_info[:2], shutil.disk_usage(os.getcwd()).free if sys.version_info > (3, 3) else 0)
-    sys.exit(sentence and sentence + ".")
+    free = shutil.disk_usage(os.getcwd()).free if sys.version_info > (3, 3) else 0
+    sys.exit(refusal(sys.version_info[:2], free))

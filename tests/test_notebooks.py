@@ -119,9 +119,7 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
     assert metrics["history"][-1]["test_accuracy"] == metrics["test_accuracy"] > 15
     assert metrics["history"][-1]["train_loss"] < 2.31
     assert metrics["data"]["dataset"] == "sample"
-    assert 75 < metrics["data"]["nearest_mean_accuracy"] < 88
-    assert abs(metrics["data"]["pixel_mean"] - 0.1307) < 0.003
-    assert abs(metrics["data"]["pixel_std"] - 0.3081) < 0.003
+    plausible({"data": metrics["data"]})
     assert metrics["data"]["class_counts"] == [400] * 10
     assert metrics["summary"]["weights"] == "run"  # the checkpoint that 02 has just written
     assert metrics["summary"]["test_accuracy"] == pytest.approx(metrics["test_accuracy"])

@@ -24,26 +24,10 @@ NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?%?")
 SMALL = {*map(str, range(11)), *(f"0{lesson}" for lesson in range(1, 7)), "100", "80%", "90%", "95%", "100%"}
 CONSTANTS: dict[str, set[str]] = {
     "01": {
-        *(
-            "20",
-            "22",
-            "28",
-            "784",
-            "255",
-            "−15",
-            "15",
-            "512",
-            "10,000",
-            "60,000",
-            "70,000",
-        ),  # sizes in pixels, shades, degrees
-        *(
-            "0.1307",
-            "0.3081",
-            "−0.4242",
-            "−0.42",
-            "2.8215",
-        ),  # MNIST's mean and standard deviation, background and stroke
+        *("20", "22", "28", "784", "255", "−15", "15", "512"),  # sizes in pixels, shades, degrees
+        *("10,000", "60,000", "70,000"),  # MNIST's digits
+        *("0.1307", "0.3081"),  # mean and standard deviation of MNIST's training pixels
+        *("−0.4242", "−0.42", "2.8215"),  # background and stroke, normalized with these
         "10%",  # one class of ten
     },
     "02": {
