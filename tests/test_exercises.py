@@ -1,12 +1,14 @@
 """Every solution passes its check, and the check names the mistakes that learners make."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -96,7 +98,7 @@ def zeroed_between(model: nn.Module, optimizer: Any, images: Tensor, labels: Ten
 
 
 def one_trial_of_many(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return F.nll_loss(log_probs, labels, reduction="sum")
+    return -sum(row[label] for row, label in zip(log_probs, labels, strict=True))  # type: ignore[return-value]
 
 
 def counted_twice(labels: Tensor, predicted: Tensor) -> Tensor:
@@ -117,20 +119,107 @@ def halves(images: Tensor) -> Tensor:
     return ((images[:, None].float() / 255 - 0.1307) / 0.3081).half()
 
 
+def zeroed_input(images: Tensor, labels: Tensor) -> Tensor:
+    result = ALL["mean_images"].solution(images, labels)
+    images.zero_()
+    return result
+
+
+def updated_by_hand(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= optimizer.param_groups[0]["lr"] * weight.grad
+    return loss.item()
+
+
+def by_hand_with_its_own_momentum(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= 0.1 * (0.9 * optimizer.state[weight]["momentum_buffer"] + weight.grad)
+    return loss.item()
+
+
+def in_eval_mode(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    model.eval()
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def sum_of_tensors(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    total = torch.zeros(())
+    for x, y in batches:
+        total = total + F.nll_loss(model(x), y, reduction="sum")
+    model.train()
+    return total.item() / sum(len(y) for _, y in batches)
+
+
+def all_graphs(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    outputs = torch.cat([model(x) for x, _ in batches])
+    model.train()
+    return F.nll_loss(outputs, torch.cat([y for _, y in batches])).item()
+
+
+def gradients_left_disabled(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    torch.set_grad_enabled(False)
+    model.eval()
+    total = sum(float(F.nll_loss(model(x), y, reduction="sum")) for x, y in batches)
+    model.train()
+    return total / sum(len(y) for _, y in batches)
+
+
+def without_one(confidence: Tensor, correct: Tensor) -> float:
+    error = 0.0
+    for low in torch.arange(10) / 10:
+        inside = (low <= confidence) & (confidence < low + 0.1)
+        if inside.any():
+            error += float((confidence[inside].mean() - correct[inside].float().mean()).abs() * inside.float().mean())
+    return error
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
     ("training_step", zeroed_between, "order is not zero_grad"),
-    ("negative_log_likelihood", F.nll_loss, ""),
+    ("negative_log_likelihood", F.nll_loss, "uses F.nll_loss. This task is to do it without"),
+    ("negative_log_likelihood", nn.NLLLoss(), "uses F.nll_loss"),
+    ("negative_log_likelihood", F.cross_entropy, "uses F.cross_entropy"),
     ("negative_log_likelihood", one_trial_of_many, "sum over the batch"),
     ("confusion", counted_twice, "only once"),
     ("normalized", in_place, "The function raises RuntimeError"),
     ("normalized", halves, r"the dtype is torch.float16. It must be torch.float32"),
     ("half_width", forgot_to_return, "returns None"),
     ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"expected 4.54.*, got 100."),
-    ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "biases"),
-    ("shuffled", lambda images, labels, generator: (images, labels), "expected float32"),
+    ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "uses a layer"),
+    ("shuffled", lambda images, labels, generator: (images, labels), 'order of the images changes" is False'),
+    ("shuffled", lambda images, labels, generator: images, 'the result is two tensors like the inputs" is False'),
+    ("training_step", updated_by_hand, "Call optimizer.step"),
+    ("training_step", by_hand_with_its_own_momentum, "optimizer's state after the call is not"),
+    ("training_step", in_eval_mode, "dropout"),
+    ("test_loss", sum_of_tensors, "graphs of all batches stay in memory"),
+    ("test_loss", all_graphs, "graphs of all batches stay in memory"),
+    ("test_loss", gradients_left_disabled, "Gradients are still disabled"),
+    ("calibration_error", without_one, "exactly 1"),
+    (
+        "seeds_needed",
+        lambda difference, deviation: max(4, int(8 * (deviation / difference) ** 2) + 1),
+        "one seed too many",
+    ),
+    ("half_width", lambda correct, digits: [1.0], "the result is of the type list. It must be a number."),
+    ("half_width", lambda correct, digits: torch.tensor([1.0]), r"a tensor float32 \[1\]. It must be a number."),
+    ("confusion", lambda labels, predicted: np.zeros((10, 10)), "of the type ndarray. It must be a tensor int64"),
+    ("mean_images", zeroed_input, "changes its input `images`. Work on a copy."),
     ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), r"got 0\."),
 ]
 
@@ -141,13 +230,205 @@ def test_what_learners_write(name: str, function: Callable[..., Any], said: str)
     assert re.search(said, judged) if said else judged == "", judged
 
 
-def test_an_input_that_is_changed_is_told_apart() -> None:
-    def mean_images(images: Tensor, labels: Tensor) -> Tensor:
-        result = ALL["mean_images"].solution(images, labels)
-        images.zero_()
-        return result
+def test_disabled_gradients_do_not_leak_into_the_next_check() -> None:
+    ALL["test_loss"].judge(gradients_left_disabled)
+    assert torch.is_grad_enabled()
+    with torch.no_grad():  # as after such a cell in the notebook
+        assert ALL["training_step"].judge(ALL["training_step"].solution) == ""
 
-    assert "changes an input" in ALL["mean_images"].judge(mean_images)
+
+def loss_in_a_loop(log_probs: Tensor, labels: Tensor) -> float:
+    return float(np.mean([-row[label] for row, label in zip(log_probs.numpy(), labels.numpy(), strict=True)]))
+
+
+def step_with_model_gradients(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> Any:
+    model.train()
+    model.zero_grad()
+    loss = nn.NLLLoss()(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def step_with_gradients_of_its_own(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    loss = F.cross_entropy(model(images), labels)  # the same, because log_softmax changes log-probabilities in nothing
+    for weight, gradient in zip(model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True):
+        weight.grad = gradient
+    optimizer.step()
+    return loss.item()
+
+
+def field_from_the_end(layers: list[str]) -> int:
+    field = 1
+    for layer in reversed(layers):
+        field = field + 2 if layer == "conv" else 2 * field
+    return field
+
+
+def field_by_gradients(layers: list[str]) -> np.int64:
+    x = torch.zeros(1, 1, 600, requires_grad=True)
+    y = x
+    for layer in layers:
+        y = F.conv1d(y, torch.ones(1, 1, 3)) if layer == "conv" else F.avg_pool1d(y, 2)
+    (gradient,) = torch.autograd.grad(y[0, 0, 1], x)
+    return np.int64(gradient.count_nonzero())
+
+
+def pairs_in_a_loop(labels: Tensor, predicted: Tensor) -> Tensor:
+    counts = torch.zeros(10, 10, dtype=torch.int64)
+    for label, prediction in zip(labels, predicted, strict=True):
+        counts[label, prediction] += 1
+    return counts
+
+
+def mistakes_by_topk(log_probs: Tensor, labels: Tensor) -> Tensor:
+    wrong = (log_probs.argmax(dim=1) != labels).nonzero().flatten()
+    return wrong[log_probs[wrong].amax(dim=1).topk(5).indices]
+
+
+def mistakes_by_sorting(log_probs: Tensor, labels: Tensor) -> Tensor:
+    wrong = [n for n in range(len(labels)) if log_probs[n].argmax() != labels[n]]
+    return torch.tensor(sorted(wrong, key=lambda n: -float(log_probs[n].max()))[:5])
+
+
+def smoothed_by_targets(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    targets = (1 - smoothing) * F.one_hot(labels, 10) + smoothing / 10
+    return -(targets * log_probs).sum(dim=1).mean()
+
+
+def rotations_in_a_loop(angles: Tensor) -> Tensor:
+    rows = [(math.cos(a), -math.sin(a), 0, math.sin(a), math.cos(a), 0) for a in map(math.radians, angles.tolist())]
+    return torch.tensor(rows).view(-1, 2, 3)
+
+
+def rotations_filled_in(angles: Tensor) -> Tensor:
+    matrices = torch.zeros(len(angles), 2, 3)
+    radians = angles * torch.pi / 180
+    matrices[:, 0, 0] = matrices[:, 1, 1] = radians.cos()
+    matrices[:, 1, 0], matrices[:, 0, 1] = radians.sin(), -radians.sin()
+    return matrices
+
+
+def orthogonalized_by_the_root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix.T @ matrix)
+    return matrix @ vectors @ torch.diag(values**-0.5) @ vectors.T
+
+
+def orthogonalized_by_newton_schulz(matrix: Tensor) -> Tensor:
+    x = matrix / matrix.norm()
+    for _ in range(30):
+        x = 1.5 * x - 0.5 * x @ x.T @ x
+    return x
+
+
+@torch.no_grad()
+def loss_of_everything_at_once(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    model.eval()
+    outputs = model(images)
+    model.train()
+    return F.nll_loss(outputs, labels).item()
+
+
+def loss_by_item(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Any:
+    model.train(False)
+    total, count = 0.0, 0
+    for x, y in batches:
+        loss = nn.NLLLoss()(model(x), y)
+        total += loss.item() * len(y)
+        count += len(y)
+    model.train(True)
+    return np.float64(total / count)
+
+
+def shuffled_by_random_keys(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+    order = torch.rand(len(labels), generator=generator).argsort()
+    return images[order], labels[order]
+
+
+def shuffled_in_a_list(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+    order = torch.multinomial(torch.ones(len(labels)), len(labels), generator=generator)
+    pairs = [(images[n], labels[n]) for n in order]
+    return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
+
+
+def calibration_by_edges(confidence: Tensor, correct: Tensor) -> Tensor:
+    error = torch.tensor(0.0)
+    for low, high in zip(torch.arange(10) / 10, torch.arange(1, 11) / 10, strict=True):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            error += (confidence[inside].mean() - correct[inside].float().mean()).abs() * inside.float().mean()
+    return error
+
+
+def calibration_by_sums(confidence: Tensor, correct: Tensor) -> Any:
+    bins = np.clip((10 * confidence.numpy()).astype(int), 0, 9)
+    return np.abs(np.bincount(bins, confidence.numpy() - correct.numpy(), 10)).sum() / len(correct)
+
+
+IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct solutions for each exercise
+    "normalized": [
+        lambda images: F.pad(((images / 255 - 0.1307) / 0.3081).unsqueeze(1), (0, 0)),
+        lambda images: torch.from_numpy(((images.numpy() / 255 - 0.1307) / 0.3081).astype(np.float32)).view(
+            -1, 1, 28, 28
+        ),
+    ],
+    "mean_images": [
+        lambda images, labels: (
+            (F.one_hot(labels, 10).T.float() @ images.flatten(1)).view(10, 28, 28) / labels.bincount()[:, None, None]
+        ),
+        lambda images, labels: torch.zeros(10, 28, 28).index_add(0, labels, images) / labels.bincount().view(-1, 1, 1),
+    ],
+    "nearest_mean": [
+        minimum_by_loops,
+        lambda images, means: torch.cdist(images.flatten(1), means.flatten(1)).argmin(dim=1),
+    ],
+    "negative_log_likelihood": [loss_in_a_loop, lambda log_probs, labels: -log_probs.gather(1, labels[:, None]).mean()],
+    "training_step": [step_with_model_gradients, step_with_gradients_of_its_own],
+    "accuracy": [
+        lambda batches: torch.cat([100.0 * (x.argmax(1) == y) for x, y in batches]).mean(),
+        lambda batches: np.float32(
+            100 * np.mean([int(r.argmax()) == int(t) for x, y in batches for r, t in zip(x, y, strict=True)])
+        ),
+    ],
+    "conv_parameters": [
+        lambda inputs, outputs, side: np.int64(outputs) * inputs * side**2 + outputs,
+        lambda inputs, outputs, side: torch.tensor(inputs * side * side + 1) * outputs,
+        lambda inputs, outputs, side: np.array(inputs * side * side * outputs + outputs),
+    ],
+    "receptive_field": [field_from_the_end, field_by_gradients],
+    "confusion": [
+        pairs_in_a_loop,
+        lambda labels, predicted: (
+            torch.zeros(10, 10).long().index_put((labels, predicted), torch.ones_like(labels), accumulate=True)
+        ),
+        lambda labels, predicted: F.one_hot(labels, 10).T @ F.one_hot(predicted, 10),
+    ],
+    "worst_mistakes": [mistakes_by_topk, mistakes_by_sorting],
+    "smoothed_loss": [
+        smoothed_by_targets,
+        lambda log_probs, labels, smoothing: F.cross_entropy(log_probs, labels, label_smoothing=smoothing),
+    ],
+    "rotation_matrices": [rotations_in_a_loop, rotations_filled_in],
+    "orthogonalized": [orthogonalized_by_the_root, orthogonalized_by_newton_schulz],
+    "test_loss": [loss_of_everything_at_once, loss_by_item],
+    "shuffled": [shuffled_by_random_keys, shuffled_in_a_list],
+    "half_width": [
+        lambda correct, digits: 196 * np.sqrt(correct * (digits - correct) / digits**3),
+        lambda correct, digits: torch.tensor(correct / digits * (1 - correct / digits) / digits).sqrt() * 196,
+    ],
+    "seeds_needed": [
+        lambda difference, deviation: np.maximum(4, np.ceil((2 * np.sqrt(2) * deviation / difference) ** 2)),
+        lambda difference, deviation: next(n for n in range(4, 9999) if difference >= 2 * deviation * math.sqrt(2 / n)),
+    ],
+    "calibration_error": [calibration_by_edges, calibration_by_sums],
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_other_correct_solutions_pass(name: str) -> None:
+    assert len(IDIOMS[name]) >= 2
+    assert [ALL[name].judge(idiom) for idiom in IDIOMS[name]] == [""] * len(IDIOMS[name])
 
 
 def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixture[str]) -> None:

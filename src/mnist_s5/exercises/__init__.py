@@ -3,15 +3,19 @@
 import ast
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
+from numbers import Real
 from textwrap import dedent, shorten
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
 
 LESSONS = {
     "digits": "01_data_visualization",
@@ -38,6 +42,8 @@ class Exercise:
     difficulty: int  # 1 to 3
     minutes: int
     make_inputs: MakeInputs
+    result: Callable[..., Any] = lambda function, *inputs: function(*inputs)  # what `judge` compares
+    forbidden: Mapping[Callable[..., Any], str] = field(default_factory=dict)  # torch's functions, and how to name them
     mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def mistake(self, message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -67,6 +73,8 @@ class Exercise:
             found = self._outcomes(function)
         except NotImplementedError:
             return "Not solved yet."
+        except _NotAllowed as error:
+            return str(error)
         except Exception as error:  # a student's function can raise anything
             said = shorten(str(error), 150) or "no message"
             return f"The function raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
@@ -77,9 +85,10 @@ class Exercise:
             if _alike(found, self._outcomes(wrong)):
                 return message
         trial = next(n for n, pair in enumerate(zip(found, wanted, strict=True)) if not _alike(*pair))
-        (got, _), (expected, _) = found[trial], wanted[trial]
+        (got, inputs_after), (expected, expected_after) = found[trial], wanted[trial]
         if _alike(got, expected):
-            return "The result is correct, but the function changes an input, or leaves the model in the wrong mode."
+            after = zip(inspect.signature(self.solution).parameters, inputs_after, expected_after, strict=True)
+            return f"The result is correct, but {next(_side_effect(*each) for each in after if not _alike(*each[1:]))}"
         if got is None:
             return "The function returns None. Is a return statement missing?"
         inputs = ", ".join(map(repr, self.make_inputs(torch.Generator().manual_seed(trial))))
@@ -92,8 +101,28 @@ class Exercise:
         for trial in range(TRIALS):
             inputs = self.make_inputs(torch.Generator().manual_seed(trial))
             torch.manual_seed(trial)  # for random layers such as dropout
-            outcomes.append((function(*inputs), inputs))
+            with torch.enable_grad(), _Forbid(self.forbidden) if self.forbidden else nullcontext():
+                outcomes.append((self.result(function, *inputs), inputs))
+                if not torch.is_grad_enabled():
+                    raise _NotAllowed("Gradients are still disabled after the call. Use `with torch.no_grad():`.")
         return outcomes
+
+
+class _NotAllowed(Exception):
+    """The function does something that no exercise, or not this one, allows. The message says what."""
+
+
+class _Forbid(TorchFunctionMode):
+    """Raise _NotAllowed when one of these functions is called."""
+
+    def __init__(self, forbidden: Mapping[Callable[..., Any], str]) -> None:
+        super().__init__()
+        self.forbidden = forbidden
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.forbidden:
+            raise _NotAllowed(f"The function uses {self.forbidden[func]}. This task is to do it without.")
+        return func(*args, **(kwargs or {}))
 
 
 def exercise(**about: Any) -> Callable[[Callable[..., Any]], Exercise]:
@@ -130,18 +159,34 @@ def _alike(a: Any, b: Any) -> bool:
         return a.training == b.training and _alike(list(a.state_dict().values()), list(b.state_dict().values()))
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if isinstance(a, Optimizer) and isinstance(b, Optimizer):
+        return _alike(a.state_dict(), b.state_dict())
     if _number(a) and _number(b):
         return math.isclose(float(a), float(b), rel_tol=1e-4, abs_tol=1e-6)
-    return isinstance(a, Optimizer | torch.Generator) or (type(a) is type(b) and a == b)
+    return isinstance(a, torch.Generator) or (type(a) is type(b) and bool(a == b))
 
 
 def _number(value: Any) -> bool:
-    """Whether the value is a number, or a tensor with one element that does not require a gradient."""
-    return isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad)
+    """Whether the value is a number, or an array or tensor with no dimensions that does not require a gradient."""
+    scalar = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+    return isinstance(value, Real) or (scalar and not getattr(value, "requires_grad", False))
+
+
+def _side_effect(name: str, got: Any, expected: Any) -> str:
+    """Say how an input after the call differs from what it should be."""
+    if isinstance(got, nn.Module):
+        if got.training != expected.training:
+            return f"the model is left in {'train' if got.training else 'eval'} mode."
+        return "the model's weights after the call are not."
+    if isinstance(got, Optimizer):
+        return "the optimizer's state after the call is not. Call its methods instead of updating the weights yourself."
+    return f"the function changes its input `{name}`. Work on a copy."
 
 
 def _difference(expected: Any, got: Any) -> str:
-    """Say how two results differ: in their shape, their dtype, or the first value that differs."""
+    """Say how two results differ: in their type, shape, or dtype, or the first value that differs."""
     if isinstance(expected, Tensor) and isinstance(got, Tensor):
         if expected.shape != got.shape:
             return f"the shape is {list(got.shape)}. It must be {list(expected.shape)}."
@@ -150,7 +195,18 @@ def _difference(expected: Any, got: Any) -> str:
         if expected.ndim:
             place = tuple((~torch.isclose(expected, got, 1e-4, 1e-5)).nonzero()[0].tolist())
             return f"expected {_shown(expected[place])} at {list(place)}, got {_shown(got[place])}."
+    elif isinstance(expected, dict) and isinstance(got, dict):
+        wrong = next(key for key in expected if not _alike(got.get(key), expected[key]))
+        return f'"{wrong}" is {got.get(wrong)}. It must be {expected[wrong]}.'
+    elif not (_number(expected) and _number(got)) and not getattr(got, "requires_grad", False):
+        return f"the result is {_kind(got)}. It must be {_kind(expected)}."
     return f"expected {_shown(expected)}, got {_shown(got)}."
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor) and value.ndim:
+        return f"a tensor {str(value.dtype)[6:]} {list(value.shape)}"
+    return "a number" if _number(value) else f"of the type {type(value).__name__}"
 
 
 def _shown(value: Any) -> str:

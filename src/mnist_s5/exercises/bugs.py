@@ -1,5 +1,8 @@
 """Exercises of 05_debugging."""
 
+import weakref
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -7,9 +10,32 @@ from torch import Generator, Tensor, nn
 from . import exercise
 
 
+class _Graph:
+    """Lives as long as the graph of one output."""
+
+
+class _Watched(nn.Sequential):
+    """A network that records in a buffer whether the graphs of earlier batches stay in memory."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.register_buffer("graphs_kept", torch.tensor(False))
+        self.graphs: weakref.WeakSet[_Graph] = weakref.WeakSet()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(self.graphs) > 1:  # `loss` may still refer to the graph of the previous batch
+            self.graphs_kept = torch.tensor(True)
+        output = super().forward(x)
+        if output.requires_grad:
+            graph = _Graph()
+            self.graphs.add(graph)
+            output.register_hook(lambda gradient, graph=graph: gradient)  # the graph holds its hooks
+        return output
+
+
 def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
     """A network with dropout in training mode, and batches of two sizes."""
-    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1)).train()
+    model = _Watched(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1)).train()
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) / 10)
@@ -77,6 +103,45 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     return total / sum(len(y) for _, y in batches)
 
 
+@test_loss.mistake("The graphs of all batches stay in memory. Use .item() for each batch, or torch.no_grad().")
+def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    losses = [F.nll_loss(model(x), y, reduction="sum") for x, y in batches]
+    model.train()
+    return torch.stack(losses).sum().item() / sum(len(y) for _, y in batches)
+
+
+def _about_shuffle(
+    function: Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]],
+    images: Tensor,
+    labels: Tensor,
+    generator: Generator,
+) -> dict[str, bool]:
+    """Return what must hold for a shuffled dataset, whichever permutation it is."""
+    pictures, digits, state = images.clone(), labels.clone(), generator.get_state()
+    first = function(images, labels, generator)
+    generator.set_state(state)
+    torch.rand(1)  # the global generator is in another state now
+    again = function(pictures.clone(), digits.clone(), generator)
+    parts = first if isinstance(first, tuple | list) else ()
+    kinds = [(part.shape, part.dtype) for part in parts if isinstance(part, Tensor)]
+    facts = {
+        "the result is two tensors like the inputs": kinds
+        == [(images.shape, images.dtype), (labels.shape, labels.dtype)]
+    }
+    if not all(facts.values()):
+        return facts
+    order = [next((n for n, picture in enumerate(pictures) if torch.equal(picture, mine)), -1) for mine in first[0]]
+    return facts | {
+        "each image appears once": sorted(order) == list(range(len(images))),
+        "the order of the images changes": order != sorted(order),
+        "each image keeps its label": torch.equal(digits[order], first[1]),
+        "each label appears as often as before": torch.equal(digits.sort().values, first[1].sort().values),
+        "the labels stay as they were": torch.equal(digits, first[1]),
+        "the generator determines the order": all(map(torch.equal, first, again)),
+    }
+
+
 @exercise(
     title="Shuffle a dataset",
     task="Shuffle a dataset. Each image must keep its label.",
@@ -85,9 +150,10 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     minutes=5,
     make_inputs=lambda generator: (
         torch.rand(12, 28, 28, generator=generator),
-        torch.randint(0, 10, (12,), generator=generator),
+        torch.cat([torch.arange(10), torch.randint(0, 10, (2,), generator=generator)]),
         torch.Generator().manual_seed(int(torch.randint(0, 1000, (), generator=generator))),
     ),
+    result=_about_shuffle,
 )
 def shuffled(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """images: float [N, 28, 28]; labels: int64 [N]. Return both in one random order from the generator."""

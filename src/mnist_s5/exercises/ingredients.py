@@ -94,6 +94,12 @@ def _(angles: Tensor) -> Tensor:
     return torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
 
 
+def _matrix(generator: Generator) -> Tensor:
+    """A matrix with singular values from 0.5 to 2.5, so that every correct formula is accurate in float32."""
+    u, _, vt = torch.linalg.svd(torch.randn(4, 4, generator=generator))
+    return u @ torch.diag(0.5 + 2 * torch.rand(4, generator=generator)) @ vt
+
+
 @exercise(
     title="What Muon approximates",
     task="Compute the nearest orthogonal matrix: it has the same singular vectors, and all its singular values are 1. "
@@ -101,7 +107,7 @@ def _(angles: Tensor) -> Tensor:
     hint="`u, s, vt = torch.linalg.svd(matrix)`: the matrix is `u @ torch.diag(s) @ vt`.",
     difficulty=2,
     minutes=5,
-    make_inputs=lambda generator: (torch.randn(4, 4, generator=generator),),
+    make_inputs=lambda generator: (_matrix(generator),),
 )
 def orthogonalized(matrix: Tensor) -> Tensor:
     """matrix: float [n, n]. Return float [n, n]."""

@@ -23,6 +23,7 @@ def _log_probs(generator: Generator, n: int) -> Tensor:
     difficulty=1,
     minutes=5,
     make_inputs=lambda generator: (_log_probs(generator, 7), _labels(generator, 7)),
+    forbidden={F.nll_loss: "F.nll_loss", F.cross_entropy: "F.cross_entropy"},
 )
 def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, a tensor with one value."""
@@ -71,14 +72,15 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor, Tensor]:
-    """A small network in the middle of its training, with the gradients of the previous batch."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1))
+    """A small network in the middle of its training, with the gradients and the momentum of the previous batch."""
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1))
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) / 28)
             weight.grad = torch.randn(weight.shape, generator=generator) / 28
-    images = torch.randn(8, 1, 28, 28, generator=generator)
-    return model, torch.optim.SGD(model.parameters(), lr=0.1), images, _labels(generator, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer.step()
+    return model, optimizer, torch.randn(8, 1, 28, 28, generator=generator), _labels(generator, 8)
 
 
 @exercise(
@@ -144,6 +146,32 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     (-loss).backward()
     optimizer.step()
     return loss.item()
+
+
+@training_step.mistake("The optimizer does not update the weights here. Call optimizer.step().")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            assert weight.grad is not None
+            weight.sub_(0.1 * weight.grad)
+    return loss.item()
+
+
+@training_step.mistake("The model was in eval mode, so dropout was off. Train in train mode.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    loss = training_step.solution(model.eval(), optimizer, images, labels)
+    model.train()
+    return loss
+
+
+@training_step.mistake(
+    "This trains in eval mode, so dropout is off, and it stays off afterwards. Don't call model.eval()."
+)
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    return training_step.solution(model.eval(), optimizer, images, labels)
 
 
 @exercise(

@@ -51,6 +51,13 @@ def _(correct: int, digits: int) -> float:
     return 100 * 2 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
 
+def _difference_and_deviation(generator: Generator) -> tuple[float, float]:
+    """Random values. In one of four trials, the number of seeds is an integer (18, 8, or 32) without rounding up."""
+    if not _between(generator, 0, 4):
+        return ((0.12, 0.18), (0.18, 0.18), (0.09, 0.18))[_between(generator, 0, 3)]
+    return _between(generator, 2, 30) / 100, 0.0503 + _between(generator, 0, 150) / 1000
+
+
 @exercise(
     title="How many seeds?",
     task="You train two recipes with n seeds each. The runs of both have the standard deviation `deviation`, so the "
@@ -59,7 +66,7 @@ def _(correct: int, digits: int) -> float:
     hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: (_between(generator, 2, 30) / 100, 0.0503 + _between(generator, 0, 150) / 1000),
+    make_inputs=_difference_and_deviation,
 )
 def seeds_needed(difference: float, deviation: float) -> int:
     """difference of the means and standard deviation of runs, in points. Return the number of seeds per recipe."""
@@ -86,6 +93,13 @@ def _(difference: float, deviation: float) -> int:
     return max(4, math.floor(8 * (deviation / difference) ** 2))
 
 
+@seeds_needed.mistake(
+    "Rounding down and adding one is one seed too many if the formula gives an integer. Use math.ceil."
+)
+def _(difference: float, deviation: float) -> int:
+    return max(4, math.floor(8 * (deviation / difference) ** 2) + 1)
+
+
 @seeds_needed.mistake("Rounding to the nearest integer can give too few seeds. Use math.ceil.")
 def _(difference: float, deviation: float) -> int:
     return max(4, round(8 * (deviation / difference) ** 2))
@@ -110,7 +124,7 @@ def _(difference: float, deviation: float) -> int:
     difficulty=3,
     minutes=15,
     make_inputs=lambda generator: (
-        torch.rand(300, generator=generator) ** 0.5,
+        torch.cat([torch.ones(5), torch.rand(295, generator=generator) ** 0.5]),  # 1 belongs to the last bin
         torch.rand(300, generator=generator) < 0.7,
     ),
 )
@@ -155,3 +169,13 @@ def _(confidence: Tensor, correct: Tensor) -> float:
 @calibration_error.mistake("This compares each single confidence with 0 or 1. Compare the means of each bin.")
 def _(confidence: Tensor, correct: Tensor) -> float:
     return float((confidence - correct.float()).abs().mean())
+
+
+@calibration_error.mistake("Predictions with a confidence of exactly 1 are left out. They belong to the last bin.")
+def _(confidence: Tensor, correct: Tensor) -> float:
+    bins, error = (10 * confidence).long(), 0.0
+    for inside in (bins == number for number in range(10)):
+        if inside.any():
+            gap = confidence[inside].mean() - correct[inside].float().mean()
+            error += float(gap.abs() * inside.sum() / len(correct))
+    return error

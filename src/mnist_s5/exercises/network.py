@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from . import exercise
 
@@ -22,6 +22,9 @@ def _between(generator: Generator, low: int, high: int) -> int:
         _between(generator, 65, 128),
         _between(generator, 2, 6),
     ),
+    forbidden={
+        nn.init.kaiming_uniform_: "a layer of torch.nn"
+    },  # called by the constructors of all layers with weights
 )
 def conv_parameters(inputs: int, outputs: int, side: int) -> int:
     """inputs, outputs: numbers of channels; side: width of the filter. Return the number of weights and biases."""
