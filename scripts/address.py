@@ -47,13 +47,16 @@ def origin() -> str:
     return done.stdout.strip()
 
 
-def address_of(repo: str) -> str:
+def address_of(given: str) -> str:
     """Return the https address for owner/name, or any other address without .git at its end."""
-    repo = re.sub(r"^git@([\w.-]+):", r"https://\1/", repo.rstrip("/").removesuffix(".git"))
+    repo = re.sub(r"^git@([\w.-]+):", r"https://\1/", given.rstrip("/").removesuffix(".git"))
     repo = re.sub(r"^https://[^/@]+@", "https://", repo)  # remove a user name or a token
+    if repo.startswith("https://github.com/"):  # a page of the repository, as copied from a browser
+        repo = re.sub(r"(github\.com/[^/]+/[^/]+)/(tree|blob)/.*", r"\1", repo)
+        repo = repo if repo.count("/") == 4 else ""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.@~:/-]+", repo, re.ASCII):
         sys.exit(
-            f"REPO={repo} is not an address. Call make address REPO=owner/name, or pass a URL that git understands."
+            f"REPO={given} is not an address. Call make address REPO=owner/name, or pass a URL that git understands."
         )
     return repo if "://" in repo else f"https://github.com/{repo}"
 

@@ -32,3 +32,14 @@ def test_device_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_device_names_the_known(name: str) -> None:
     with pytest.raises(ValueError, match=r"Choose from auto, .*cpu"):
         s5.get_device(name)
+
+
+def test_a_run_on_the_cpu_initializes_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def initialize(*_: object) -> None:
+        raise AssertionError("CUDA is initialized")
+
+    monkeypatch.setattr(torch.cuda, "_lazy_init", initialize)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    recipe = s5.get_recipe("fast", "sample", epochs=0.05)
+    s5.fit(recipe, *s5.load_mnist("sample"), device="cpu", progress=False)

@@ -1,11 +1,22 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from statistics import median
 
+import nbformat
 import pytest
 from PIL import Image
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.data import download
+from mnist_s5.jobs import doctor
+from mnist_s5.training.checkpoint import save_checkpoint
 
 
 def test_predict_answers_and_refuses(
@@ -51,7 +62,7 @@ def test_doctor_says_ok_line_by_line(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("OK ") for line in lines)
-    for part in ("Python 3.", "torch 2.", "threads", "data folder", "notebooks", "disk"):
+    for part in ("Python 3.", "torch 2.", "threads", "data folder", "packages of the notebooks", "disk"):
         assert any(part in line for line in lines), part
 
 
@@ -79,3 +90,102 @@ def test_corrupted_metrics_are_one_sentence(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "metrics.json").write_text("{")
     assert main(["run", "template", "--out", str(tmp_path)]) == 1
     assert "metrics.json is corrupted. Move or delete it, then run again." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["psutil", "ipykernel", "jupyter", "mlxtend", "pandas", "torchinfo", "pooch", "torch"])
+def test_doctor_names_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    def version(package: str) -> str:
+        if package == name:
+            raise PackageNotFoundError(package)
+        return "2.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setitem(sys.modules, name, None)
+    assert main(["doctor"]) == 1
+    assert f"Missing: {name}. Run: pip install {name}\n" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert re.fullmatch(r"mnist-s5 \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_predict_expands_patterns_and_takes_a_runs_folder(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows' shell passes *.png as it is."""
+    for index in (300, 400):
+        Image.fromarray(sample[1].data[index].numpy()).resize((140, 140)).save(tmp_path / f"{index}.png")
+    Image.fromarray(sample[1].data[500].numpy()).resize((140, 140)).save(tmp_path / "[5].png")
+    save_checkpoint(s5.load_checkpoint()[0], tmp_path / "run" / "model.safetensors")
+    capsys.readouterr()
+    assert main(["predict", "--checkpoint", str(tmp_path / "run"), str(tmp_path / "?00.png")]) == 0
+    assert sorted(line.split(": ")[1][0] for line in capsys.readouterr().out.splitlines()) == ["3", "4"]
+    assert main(["predict", str(tmp_path / "[5].png")]) == 0
+    assert main(["predict", str(tmp_path / "*.jpg")]) == 1
+    assert "*.jpg does not exist" in capsys.readouterr().err
+    assert main(["predict", "--checkpoint", str(tmp_path), "x.png"]) == 1
+    assert f"There is no checkpoint at {tmp_path / 'model.safetensors'}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows writes Unicode to its console")
+def test_a_terminal_without_unicode(tmp_path: Path) -> None:
+    world = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "mnist_s5", "predict", str(tmp_path / "é.png")]
+    done = subprocess.run(command, env=world, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"mnist-s5: {tmp_path}/\\xe9.png does not exist or is not a file.\n"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
+def test_a_timeout_is_a_number_of_seconds(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--timeout", text])
+    assert "is not a number of seconds" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_ctrl_c_is_one_sentence(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("print('started', flush=True)\nimport time; time.sleep(60)")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "long.ipynb")
+    command = [sys.executable, "-m", "mnist_s5", "run", str(tmp_path / "long.ipynb"), "--out", str(tmp_path / "out")]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while (
+        b"started" not in b"".join(path.read_bytes() for path in tmp_path.glob("out/*")) and time.monotonic() < deadline
+    ):
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    said = running.communicate(timeout=60)[0]
+    assert running.returncode == 130
+    assert said.endswith("mnist-s5: interrupted\n")
+    assert "Traceback" not in said
+    assert "Kernel died" not in said
+
+
+@pytest.mark.slow
+def test_predict_starts_fast() -> None:
+    """It imports little besides torch, safetensors, and Pillow."""
+
+    def seconds(command: list[str]) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=False)
+        return time.perf_counter() - start
+
+    python = [sys.executable, "-c"]
+    predict = [*python, "from mnist_s5.__main__ import main; main(['predict', 'docs/mistakes.png'])"]
+    pairs = [(seconds(predict), seconds([*python, "import torch, safetensors, PIL"])) for _ in range(5)]
+    assert median(ours / theirs for ours, theirs in pairs) < 1.5
+
+
+def test_predict_does_not_import_torchvision() -> None:
+    program = "import sys, mnist_s5.data.pictures; from mnist_s5.training.checkpoint import load_checkpoint; "
+    program += "load_checkpoint(); print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 
@@ -34,14 +35,25 @@ def script(name: str) -> ModuleType:
     return module
 
 
+def course_files() -> list[Path]:
+    """Return the files of the course, also in a download without .git: not those that .gitignore names."""
+    ignored = {".git", *(line.strip("/\n") for line in (ROOT / ".gitignore").open())}
+    found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
+    return [path for path in found if not any(fnmatch(part, name) for part in path.parts for name in ignored)]
+
+
 def copy_of_the_repo(target: Path) -> Path:
-    """Copy the tracked files, and new files that git does not ignore."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+    for name in course_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
     return target
+
+
+def test_the_files_of_the_course_are_those_in_git() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is a download without .git")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {Path(name) for name in listed.splitlines() if (ROOT / name).exists()} <= set(course_files())
 
 
 def test_the_lock_holds_the_project_and_names_no_host() -> None:
@@ -115,9 +127,10 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
             if re.match(r"\d", notebook.name):
                 assert f"github/{name}/blob/main/notebooks/{notebook.name}" in readme
     assert "someone/course)" not in readme
-    done = address(repo, "no address")
-    assert done.returncode == 1
-    assert "REPO=owner/name" in done.stderr
+    for name in ("no address", "https://github.com/someone", "https://github.com/someone/course/issues"):
+        done = address(repo, name)
+        assert done.returncode == 1
+        assert "REPO=owner/name" in done.stderr
 
 
 def address(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -135,7 +148,13 @@ def test_address_is_taken_from_origin_and_checked(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=repo, check=True)
     assert "This clone has no origin" in address(repo).stderr
     subprocess.run(["git", "remote", "add", "origin", "there"], cwd=repo, check=True)
-    for origin in ("git@github.com:someone/course.git", "https://me:secret@github.com/someone/course", f"{course}.git"):
+    for origin in (
+        "git@github.com:someone/course.git",
+        "https://me:secret@github.com/someone/course",
+        f"{course}.git",
+        f"{course}/tree/main",
+        f"{course}/blob/main/README.md",
+    ):
         subprocess.run(["git", "remote", "set-url", "origin", origin], cwd=repo, check=True)
         assert f"is now {course}." in address(repo).stdout
         assert address(repo, "--check", course).returncode == 0
@@ -200,6 +219,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
         for key, value in kernels.items():
             patch.setenv(key, value)
         NotebookClient(session, kernel_name="colab", timeout=300).execute()
+    assert (site / "mnist_s5" / "docs" / "glossary.md").exists()  # the notebooks link to ../docs/glossary.md
     printed = session.cells[2].outputs[0].text
     assert str(site / "mnist_s5") in printed  # a copy, not a link to the clone
     assert str(theirs / "torch") in printed
@@ -239,10 +259,9 @@ def test_the_readmes_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_file_names_a_host_or_a_machine() -> None:
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+    for name in course_files():
         path = ROOT / name
-        if path.is_file() and path.suffix != ".safetensors" and path != Path(__file__):
+        if path.suffix != ".safetensors" and path != Path(__file__):
             text = path.read_text(encoding="utf-8", errors="ignore")
             assert not any(host in text for host in HOSTS[:2]), name
             assert not re.search(rf"{re.escape(os.path.expanduser('~'))}/|/site-packages/", text), name

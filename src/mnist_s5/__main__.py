@@ -1,7 +1,11 @@
 """The command line: mnist-s5 run, predict, data, and doctor."""
 
 import argparse
+import glob
+import io
+import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -17,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
     for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
-        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters)
+        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters, args.timeout)
     after = read_metrics(folder)
     if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
@@ -32,7 +36,7 @@ def predict(args: argparse.Namespace) -> int:
 
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
     failed = 0
-    for path in args.images:
+    for path in [name for pattern in args.images for name in glob.glob(pattern) or [pattern]]:  # for Windows' shell
         try:
             digit, probability = pictures.predict(model, path)
             print(f"{path}: {digit} ({100 * probability:.1f}%)")
@@ -61,20 +65,31 @@ def doctor(args: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1")
+    return int(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line, and return its status: 0, 1 after one sentence on standard error, or 130 if interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for a terminal without Unicode
     parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
+    parser.add_argument("--version", action="version", version=f"mnist-s5 {version('mnist-s5')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all (the default)")
     command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
                          help="set a notebook parameter (may be repeated)")  # fmt: skip
     command.add_argument("--out", default="", metavar="DIR", help="the run's folder (default: a new one under runs/)")
+    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop a cell that takes longer")
     command.set_defaults(call=run)
     command = commands.add_parser("predict", help="classify the digit in each image")
-    command.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    help = "weights to use instead of the pretrained ones"
-    command.add_argument("--checkpoint", type=Path, metavar="FILE", help=help)
+    command.add_argument("images", nargs="+", metavar="IMAGE")
+    help = "weights to use instead of the pretrained ones: a file, or a run's folder"
+    command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
     command.set_defaults(call=predict)
     commands.add_parser("data", help="download full MNIST, or verify it").set_defaults(call=data)
     commands.add_parser("doctor", help="check whether this machine can run the course").set_defaults(call=doctor)
@@ -88,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mnist-s5: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would report that the kernel has died
         print("mnist-s5: interrupted", file=sys.stderr)
         return 130
 

@@ -20,6 +20,12 @@ class WriteError(OSError):
     """A file or folder cannot be written. The message says why, and what to do."""
 
 
+def course_folder() -> Path:
+    """Return the working folder. In `notebooks` and its folders, where Jupyter works, return the folder above it."""
+    here = Path.cwd()
+    return next((folder.parent for folder in (here, here.parent) if folder.name == "notebooks"), here)
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Return a hint for an unknown name: the closest match, if any, and all allowed names."""
     allowed = list(allowed)

@@ -81,6 +81,7 @@ def test_the_validation_set_is_not_trained_on(sample: tuple[s5.DigitDataset, s5.
     known = {image.numpy().tobytes() for image in train_set.data}
     assert not any(image.numpy().tobytes() in known for image in val_set.data)
     assert torch.equal(val_set.data, s5.train_val_split(sample[0], 500)[1].data)
+    assert [len(part) for part in s5.train_val_split(sample[0])] == [3667, 333]  # a twelfth, as 5,000 of 60,000
     with pytest.raises(ValueError, match="Cannot split 4000 digits off 4,000"):
         s5.train_val_split(sample[0], 4000)
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,3 +79,45 @@ def test_a_corrupted_file_is_called_corrupted(tiny: dict[str, bytes]) -> None:
     (folder / "train-images-idx3-ubyte").write_bytes(b"nothing")
     with pytest.raises(DataError, match="train-images-idx3-ubyte is corrupted"):
         s5.load_mnist("mnist")
+
+
+@pytest.mark.parametrize("below", ["", "MNIST", "MNIST/raw"])
+def test_the_variable_may_name_the_folder_or_mnist_or_raw(
+    tiny: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str
+) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, blob in tiny.items():
+        (raw / name).write_bytes(blob)
+    monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data" / below))
+    assert len(s5.load_mnist("mnist")[0]) == 20
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["data", "MNIST", "raw", *tiny])
+
+
+def test_a_folder_that_is_called_mnist_may_hold_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "MNIST" / "MNIST").mkdir(parents=True)
+    monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "MNIST"))
+    assert data_folder() == tmp_path / "MNIST"
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/exercises", "."])
+def test_a_relative_path_is_the_same_folder_in_a_notebook(
+    tiny: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "notebooks" / "exercises").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("MNIST_S5_DATA", "data")
+    monkeypatch.chdir(tmp_path / folder)
+    assert data_folder() == tmp_path / "data"
+    monkeypatch.setenv("MNIST_S5_DATA", "none")
+    assert data_folder() == tmp_path / "none"
+    monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data"))
+    assert data_folder() == tmp_path / "data"
+
+
+def test_nothing_is_created_if_there_is_nothing_to_put_into_it(tiny: dict[str, bytes], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert s5.load_mnist("auto")[0].name == "sample"
+    with pytest.raises(DataError):
+        s5.load_mnist("mnist")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,11 +57,26 @@ def test_published_calls_return_dataset_and_loader() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "device", "workers"),
-    [("linux", "cpu", True), ("linux", "mps", False), ("win32", "cuda", False), ("darwin", "cpu", False)],
+    ("method", "device", "workers"),
+    [("fork", "cpu", True), ("fork", "mps", False), ("spawn", "cuda", False), ("forkserver", "cpu", False)],
 )
-def test_workers_and_pinning(monkeypatch: pytest.MonkeyPatch, platform: str, device: str, workers: bool) -> None:
-    monkeypatch.setattr(loaders.sys, "platform", platform)
+def test_workers_and_pinning(monkeypatch: pytest.MonkeyPatch, method: str, device: str, workers: bool) -> None:
+    monkeypatch.setattr(loaders.multiprocessing, "get_all_start_methods", lambda: [method])
+    monkeypatch.setattr(loaders.multiprocessing, "get_start_method", lambda allow_none: None)
     _, loader = s5.get_testloader(source="sample", device=device)
     assert bool(loader.num_workers) == workers
     assert loader.pin_memory == (device == "cuda")
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])  # the defaults of Python 3.14, and of Windows and macOS
+def test_a_script_without_a_main_guard_works_with_every_start_method(tmp_path: Path, method: str) -> None:
+    (tmp_path / "script.py").write_text(
+        f"""import multiprocessing
+multiprocessing.set_start_method({method!r})
+import mnist_s5 as s5
+_, loader = s5.get_trainloader(8, source="sample", transform=lambda image: s5.train_transforms()(image))
+print(next(iter(loader))[0].shape)
+"""
+    )
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert done.stdout == "torch.Size([8, 1, 28, 28])\n", done.stderr

@@ -238,7 +238,8 @@ def test_two_at_once(fault: Fault, tiny: Tiny, mirror: str) -> None:
 
 def _alone(code: str) -> str:
     """Run the code and then load a raw file in a separate process. Return the last line that it prints."""
-    begin = "import os, pooch, resource, signal, sys\nfrom mnist_s5.data import download\n"
+    begin = "import encodings.idna, http.client, os, pooch, requests, resource, signal, sys\n"
+    begin += "from mnist_s5.data import download\n"
     begin += "pooch.core.time = type('', (), {'sleep': lambda seconds: None})\n"  # wait before a retry
     begin += f"download.SHA256, download.MIRRORS = {download.SHA256!r}, {download.MIRRORS!r}\n"
     end = f"try: download.raw_file(download.data_folder() / 'MNIST' / 'raw', {IMAGES!r})\n"

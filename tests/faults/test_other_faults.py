@@ -174,7 +174,7 @@ GIVEN = [
     ("epoch", 1, r"There is no parameter epoch. Did you mean epochs\?"),
     ("seed", "one", "seed='one' is invalid. It must be an integer"),
     ("resume", "false", "resume='false' is invalid. It must be True or False"),
-    ("learning_rate", "1e-3", "must be a finite number"),
+    ("learning_rate", "1e-3", r"must be a finite number or None\. papermill passes it as text\. Write 0\.001\."),
     ("learning_rate", float("inf"), "learning_rate=inf is invalid"),
     ("epochs", float("nan"), "epochs=nan is invalid"),
     ("seed = 2; import os; epochs", 1, "got code: import os"),
@@ -242,6 +242,10 @@ def test_a_corrected_parameter_is_taken() -> None:
         check_cells(["", first, wrong, right, "# Parameters of the network\nn = 3"])
     for kind in ("float | None", "typing.Optional[float]"):
         check_cells([f"epochs: {kind} = None", "# Parameters\nepochs = 0.5"])
+    for mine in ("colors: list[str] = ['red']\nn: int = 'a'", "half: float = 0.5"):  # a learner's cell above
+        check_cells([mine, first + "\nrun_dir: str = ''", "# Parameters\nseed = 2", "x: int = 'a'"])
+        with pytest.raises(RunError, match="Did you mean seed"):
+            check_cells([mine, first + "\nrun_dir: str = ''", "# Parameters\nsed = 2"])
     check_cells(["epochs: Optional[float] = 1 / 2\nseed: int = -2**5"])
     for code in ("epoch: float = 1", "seed = epochs = 1", "del seed"):
         with pytest.raises(RunError, match="got code"):

@@ -1,5 +1,6 @@
 import base64
 import itertools
+import math
 from html import unescape
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_nothing_is_dropped_silently() -> None:
         lambda: s5.bar_chart(["a", "b"], [1], "Two", "y", None),
         lambda: s5.panels({"a": {}, "b": {}}, "Two", "x", ["y"], None),
     ):
-        with pytest.raises(ValueError, match=r"zip\(\)|axis"):
+        with pytest.raises(ValueError, match=r"zip\(\)|axis|There are no values to draw"):
             call()
 
 
@@ -213,3 +214,56 @@ def test_predictions_that_are_not_digits_are_rejected() -> None:
 def test_single_points_and_equal_names_are_drawn() -> None:
     assert s5.line_plot({"a": ([1], [2])}, "t", "x", "y", None).axes[0].lines[0].get_marker() == "o"
     assert len({bar.get_x() for bar in s5.bar_chart(["a", "a"], [1, 5], "t", "y", None).axes[0].patches}) == 2
+
+
+def test_nothing_to_draw_is_one_sentence() -> None:
+    none = torch.zeros(0)
+    for call in (
+        lambda: s5.image_grid([], [], "None", None),
+        lambda: s5.bar_chart([], [], "None", "y", None),
+        lambda: s5.line_plot({}, "None", "x", "y", None),
+        lambda: s5.line_plot({"a": ([], [])}, "None", "x", "y", None),
+        lambda: s5.panels({}, "None", "x", [], None),
+        lambda: s5.panels({"a": {"b": ([], [])}}, "None", "x", ["y"], None),
+        lambda: s5.strip_plot({}, "None", "x", None),
+        lambda: s5.strip_plot({"a": []}, "None", "x", None),
+        lambda: s5.ablation_plot([], "None", "mnist"),
+        lambda: s5.reliability_diagram(none, none, "None", None),
+        lambda: s5.confusion_matrix(none.long(), none.long(), "mnist"),
+        lambda: s5.train_test_plot(History([], "mnist")),
+        lambda: s5.data_visualization(torch.utils.data.DataLoader([])),
+    ):
+        with pytest.raises(ValueError, match=r"There are no \w+ to draw. Pass at least one."):
+            call()
+
+
+def test_percentages_are_not_taken_for_fractions() -> None:
+    for fraction, n in ((99.5, 10_000), (-0.1, 10), (math.nan, 10), (0.5, 0)):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            s5.wilson_interval(fraction, n)
+    for wrong in (73.5, -0.1, math.nan):
+        with pytest.raises(ValueError, match=r"Expected confidences from 0 to 1, got"):
+            s5.reliability_diagram(torch.tensor([0.9, wrong]), torch.tensor([True, False]), "t", None)
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that allows what a tensor on a GPU or on MPS allows: no NumPy and no float64 before `.cpu()`."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.double):
+            raise TypeError("can't convert a device tensor")
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        return result.as_subclass(torch.Tensor) if func is torch.Tensor.cpu else result
+
+
+def test_tensors_on_a_device_are_drawn() -> None:
+    with pytest.raises(TypeError, match="device tensor"):
+        torch.zeros(3).as_subclass(OnDevice).numpy()
+    digits = torch.tensor([3, 4, 4]).as_subclass(OnDevice)
+    assert "1 of 3" in s5.confusion_matrix(digits, torch.tensor([3, 4, 9]).as_subclass(OnDevice), "mnist").alt
+    image = torch.zeros(28, 28, dtype=torch.uint8).as_subclass(OnDevice)
+    assert s5.digit_as_numbers(image, 3, "mnist").axes
+    assert s5.image_grid([image], ["3"], "One", "mnist").axes
+    confidence, correct = torch.tensor([0.5, 0.75]).as_subclass(OnDevice), torch.tensor([True, False])
+    assert s5.reliability_diagram(confidence, correct.as_subclass(OnDevice), "t", None).alt

@@ -2,6 +2,7 @@ import os
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import mnist_s5 as s5
@@ -56,8 +57,11 @@ def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
     assert s5.last_checkpoint().parent.name == "new"
     assert s5.last_checkpoint(str(tmp_path / "runs" / "old")).parent.name == "old"
     assert s5.last_checkpoint(str(tmp_path)).parent.name == "new"
-    with pytest.raises(FileNotFoundError, match="There is no run"):
-        s5.last_checkpoint(str(tmp_path / "typo"))
+    assert s5.last_checkpoint(str(s5.new_run())).parent.name == "new"  # a run without a name
+    (tmp_path / "runs" / "empty").mkdir()
+    for wrong in (tmp_path / "typo", tmp_path / "runs" / "typo", tmp_path / "runs" / "empty"):
+        with pytest.raises(FileNotFoundError, match=f"There are no weights in {wrong}. Pass the folder of a finished"):
+            s5.last_checkpoint(str(wrong))
 
 
 def test_the_recorded_reference_is_an_honest_reproduction() -> None:
@@ -81,6 +85,30 @@ def test_a_copy_in_another_folder_does_not_replace_a_notebook(tmp_path: Path, mo
         expected[0],
         tmp_path / "mine" / "01_a.ipynb",
     ]
+
+
+@pytest.mark.parametrize("name", ["{seed}", "{", "{}{{0}}"])
+def test_braces_in_paths_are_no_placeholders(notebook: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    copy = notebook.rename(tmp_path / name / f"{name}.ipynb")
+    (tmp_path / name / "out").mkdir()
+    runs.run_notebook(copy, tmp_path / name / "out", {"count": 2})
+    assert [path.name for path in (tmp_path / name / "out").iterdir()] == [f"{name}.ipynb"]
+
+
+def test_a_cell_that_never_ends_is_stopped(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("while True: pass")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "endless.ipynb")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(RunError, match=r"endless stopped: a cell took more than 2 seconds \(see .*endless-unfinished"):
+        runs.run_notebook(tmp_path / "endless.ipynb", tmp_path / "out", {}, timeout=2)
+
+
+def test_a_missing_ipykernel_is_named(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    with pytest.raises(ModuleNotFoundError, match="ipykernel"):
+        runs.run_notebook(notebook, tmp_path, {})
 
 
 def test_unknown_notebooks_name_the_known() -> None:

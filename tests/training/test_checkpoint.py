@@ -1,6 +1,9 @@
+import math
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -84,3 +87,39 @@ def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"is corrupted\. Move or delete it"):
             call()
     assert (tmp_path / "metrics.json").read_text() == "{"
+
+
+def test_numpys_and_torchs_numbers_are_saved(tmp_path: Path, net: s5.Net) -> None:
+    values = {
+        "a": np.float32(0.5),
+        "b": np.int64(3),
+        "c": torch.tensor([1.5]),
+        "d": np.arange(2),
+        "e": [np.bool_(True)],
+    }
+    plain = {"a": 0.5, "b": 3, "c": [1.5], "d": [0, 1], "e": [True]}
+    s5.write_metrics(tmp_path, **values)
+    assert {name: read_metrics(tmp_path)[name] for name in plain} == plain
+    save_checkpoint(net, tmp_path / "model.safetensors", **values)
+    assert s5.load_checkpoint(tmp_path)[1] == plain  # the run's folder
+
+
+@pytest.mark.parametrize("value", [math.nan, [1, {"x": math.inf}], np.float32("nan"), torch.tensor([math.nan])])
+def test_metrics_that_json_does_not_have_are_refused(tmp_path: Path, net: s5.Net, value: Any) -> None:
+    s5.write_metrics(tmp_path, accuracy=1)
+    for save in (
+        lambda: s5.write_metrics(tmp_path, loss=value),
+        lambda: save_checkpoint(net, tmp_path / "x", loss=value),
+    ):
+        with pytest.raises(ValueError, match=r"loss cannot be saved: JSON has no NaN and no infinity. Save None."):
+            save()
+    assert read_metrics(tmp_path)["accuracy"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    with pytest.raises(TypeError, match="cannot be saved as JSON"):
+        s5.write_metrics(tmp_path, net=net)
+
+
+def test_weights_without_a_checksum_are_not_called_corrupted(tmp_path: Path, net: s5.Net) -> None:
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"has no checksum. Save the weights with save_checkpoint"):
+        s5.load_checkpoint(tmp_path)

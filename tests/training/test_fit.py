@@ -14,6 +14,7 @@ import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
 from mnist_s5.training import fit as fitting
 from mnist_s5.training.checkpoint import CheckpointError
+from mnist_s5.training.fit import smoothed_nll_loss
 
 Sets = tuple[s5.DigitDataset, s5.DigitDataset]
 
@@ -441,3 +442,11 @@ def test_what_cannot_be_saved_stops_before_the_training(few: Sets, tmp_path: Pat
     for seed in (1.5, "1", None):
         with pytest.raises(TypeError, match="integer"):
             run(few, seed=seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("smoothing", [1.5, 1, -0.1, float("nan")])
+def test_smoothing_is_a_fraction(smoothing: float) -> None:
+    with pytest.raises(ValueError, match="at least 0 and less than 1"):
+        smoothed_nll_loss(torch.zeros(2, 10).log_softmax(1), torch.tensor([1, 2]), smoothing)
+    with pytest.raises(ValueError, match="at least 0 and less than 1"):
+        s5.get_recipe("fast", label_smoothing=smoothing)

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +15,8 @@ from torch.utils.data import Dataset
 
 from .download import DataError, data_folder, raw_file
 
-try:
-    from torchvision import ops, transforms  # noqa: F401 (the compiled part of ops loads only with the right torch)
-except (ImportError, RuntimeError, AttributeError, OSError) as error:  # raised if it was built for another torch
-    raise ImportError(
-        f"torchvision cannot be imported with torch {torch.__version__} ({str(error).partition(chr(10))[0]}). "
-        "Run: pip install --upgrade torch torchvision. Then check with: mnist-s5 doctor."
-    ) from error
+if TYPE_CHECKING:
+    from torchvision import transforms
 
 MEAN, STD = 0.1307, 0.3081  # mean and standard deviation of the training pixels (0 to 1); computed in 01
 SOURCES = ("auto", "mnist", "sample")
@@ -47,7 +43,23 @@ class DigitDataset(Dataset[tuple[Any, int]]):
         return self.transform(Image.fromarray(self.data[index].numpy())), int(self.targets[index])
 
 
-def train_transforms(flip_prob: float = 0.0, crop_prob: float = 0.1, degrees: float = 15.0) -> transforms.Compose:
+def _torchvision_transforms() -> ModuleType:
+    """Return torchvision.transforms. Imported when used, because torchvision takes as long to import as torch.
+
+    Raises:
+        ImportError: If torchvision was built for another version of torch.
+    """
+    try:
+        from torchvision import ops, transforms  # noqa: F401 (the compiled part of ops loads only with the right torch)
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        raise ImportError(
+            f"torchvision cannot be imported with torch {torch.__version__} ({str(error).partition(chr(10))[0]}). "
+            "Run: pip install --upgrade torch torchvision. Then check with: mnist-s5 doctor."
+        ) from error
+    return transforms
+
+
+def train_transforms(flip_prob: float = 0.0, crop_prob: float = 0.1, degrees: float = 15.0) -> "transforms.Compose":
     """Return the reference's training pipeline: PIL image to normalized float [1, 28, 28].
 
     Args:
@@ -55,6 +67,7 @@ def train_transforms(flip_prob: float = 0.0, crop_prob: float = 0.1, degrees: fl
         crop_prob: Probability of cropping the middle 22 pixels and enlarging them to 28.
         degrees: Maximum rotation in either direction.
     """
+    transforms = _torchvision_transforms()
     steps: list[Callable[[Any], Any]] = [
         transforms.RandomApply([transforms.CenterCrop(22)], p=crop_prob),
         transforms.Resize((28, 28)),
@@ -65,8 +78,9 @@ def train_transforms(flip_prob: float = 0.0, crop_prob: float = 0.1, degrees: fl
     return transforms.Compose([transforms.RandomHorizontalFlip(flip_prob), *steps] if flip_prob else steps)
 
 
-def test_transforms() -> transforms.Compose:
+def test_transforms() -> "transforms.Compose":
     """Return the reference's test pipeline: PIL image to normalized float [1, 28, 28]."""
+    transforms = _torchvision_transforms()
     return transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
 
 
@@ -137,8 +151,10 @@ def load_mnist(source: str = "auto") -> tuple[DigitDataset, DigitDataset]:
     )
 
 
-def train_val_split(dataset: DigitDataset, n: int = 5000, seed: int = 0) -> tuple[DigitDataset, DigitDataset]:
+def train_val_split(dataset: DigitDataset, n: int | None = None, seed: int = 0) -> tuple[DigitDataset, DigitDataset]:
     """Split off n random digits as a validation set, for choices that must not use the test set.
+
+    By default, n is a twelfth of the dataset: 5,000 of MNIST's 60,000.
 
     Returns:
         The training set with the dataset's transform, and the validation set with `test_transforms()`.
@@ -146,6 +162,7 @@ def train_val_split(dataset: DigitDataset, n: int = 5000, seed: int = 0) -> tupl
     Raises:
         ValueError: If n leaves one of them empty.
     """
+    n = len(dataset) // 12 if n is None else n
     if not 0 < n < len(dataset):
         raise ValueError(f"Cannot split {n} digits off {len(dataset):,}. Choose n from 1 to {len(dataset) - 1:,}.")
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))

@@ -3,10 +3,11 @@
 import gzip
 import hashlib
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ..files import WriteError, atomic_write, to_write_error
+from ..files import WriteError, atomic_write, course_folder, to_write_error
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -30,10 +31,20 @@ class DataError(RuntimeError):
 
 
 def data_folder() -> Path:
-    """Return the folder that holds MNIST/raw: $MNIST_S5_DATA, or a per-user cache."""
+    """Return the folder that holds MNIST/raw: $MNIST_S5_DATA, or a per-user cache.
+
+    The variable may also name MNIST/raw or MNIST itself. In a notebook, a relative path may start at the folder above
+    `notebooks`, because Jupyter changes the working folder.
+    """
     import pooch
 
-    return Path(os.environ.get("MNIST_S5_DATA") or pooch.os_cache("mnist_s5")).expanduser().resolve()
+    folder = Path(os.environ.get("MNIST_S5_DATA") or pooch.os_cache("mnist_s5")).expanduser()
+    if not folder.exists():
+        folder = course_folder() / folder  # absolute paths stay as they are
+    folder = folder.resolve()
+    if folder.parts[-2:] == ("MNIST", "raw"):
+        return folder.parents[1]
+    return folder.parent if folder.name == "MNIST" and not (folder / "MNIST").exists() else folder
 
 
 def _verified(path: Path) -> bytes | None:
@@ -52,15 +63,18 @@ def local_file(raw: Path, name: str) -> bytes | None:
 
 
 def _download(raw: Path, name: str) -> bytes:
+    """Return a raw file's .gz. The data folder is created only when there is something to put into it."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
     failures = []
     for mirror in MIRRORS:
-        files = pooch.create(raw, mirror, registry={f"{name}.gz": SHA256[f"{name}.gz"]}, retry_if_failed=1)
         try:
-            http = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True)
-            return Path(files.fetch(f"{name}.gz", downloader=http)).read_bytes()
+            with tempfile.TemporaryDirectory() as folder:
+                registry = {f"{name}.gz": SHA256[f"{name}.gz"]}
+                files = pooch.create(folder, mirror, registry=registry, retry_if_failed=1)
+                http = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True)
+                return Path(files.fetch(f"{name}.gz", downloader=http)).read_bytes()
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
             if isinstance(error, OSError) and isinstance(to_write_error(error, raw), WriteError):
                 raise
@@ -81,8 +95,9 @@ def raw_file(raw: Path, name: str) -> bytes:
     try:
         blob = local_file(raw, name)
         if blob is None:
-            raw.mkdir(parents=True, exist_ok=True)
-            blob = gzip.decompress(_download(raw, name))
+            packed = _download(raw, name)
+            atomic_write(raw / f"{name}.gz", packed)
+            blob = gzip.decompress(packed)
             atomic_write(raw / name, blob)
         return blob
     except OSError as error:

@@ -49,11 +49,33 @@ def _open(path: str | Path) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, backdrop), picture).convert("L")
 
 
+def _check_strokes(strokes: np.ndarray, path: str | Path) -> None:
+    """Raise ImageError unless the strokes, bool [H, W], can be those of one digit on an even background.
+
+    The limits refuse 0.7% of MNIST's digits on a clean sheet, because one of their strokes is detached or very bold.
+    """
+    from scipy import ndimage
+
+    crop = "Crop the image to one digit, with even background around it."
+    shapes = ndimage.find_objects(ndimage.label(strokes, np.ones((3, 3)))[0])
+    sizes = [tuple(part.stop - part.start for part in shape) for shape in shapes]
+    edges = np.concatenate([strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]])
+    crosses = any(height == strokes.shape[0] or width == strokes.shape[1] for height, width in sizes)
+    if crosses or edges.mean() > 0.03:
+        raise ImageError(f"{path} has strokes, lines, or shadows along its edges. {crop}")
+    lengths = sorted(max(size) for size in sizes)
+    if len(lengths) > 1 and lengths[-2] > 0.4 * lengths[-1]:
+        raise ImageError(f"{path} shows several shapes, such as two digits, lines, or a frame. {crop}")
+    extent = max(np.ptp(np.flatnonzero(strokes.any(axis=axis))) + 1 for axis in (0, 1))
+    if strokes.sum() > 0.65 * extent**2:
+        raise ImageError(f"{path} shows a large area, such as a sheet on a table, instead of strokes. {crop}")
+
+
 def prepare(path: str | Path) -> Tensor:
     """Return the digit in an image file in MNIST's format: uint8 [28, 28], 0 for background.
 
     Raises:
-        ImageError: If the file is not an image, is too large, or is blank.
+        ImageError: If the file is not an image, is too large, is blank, or shows more than the strokes of one digit.
     """
     pixels = np.asarray(_open(path), np.float32)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -63,6 +85,7 @@ def prepare(path: str | Path) -> Tensor:
             f"{path} shows no digit: its brightness is nearly uniform. Use dark strokes on a light background."
         )
     strokes = np.where(strokes < 0.25 * strokes.max(), 0, strokes) * (255 / strokes.max())
+    _check_strokes(strokes > 0, path)
     rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
     digit = Image.fromarray(strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = 20 / max(digit.size)
@@ -84,5 +107,7 @@ def predict(model: nn.Module, path: str | Path) -> tuple[int, float]:
         ImageError: See `prepare`.
     """
     image = normalize(prepare(path))[None, None].to(next(model.parameters()).device)
+    training = model.training
     probabilities = model.eval()(image).exp()[0]
+    model.train(training)
     return int(probabilities.argmax()), float(probabilities.max())

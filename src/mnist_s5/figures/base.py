@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sized
 from html import escape
 
 from matplotlib.figure import Figure
@@ -24,6 +25,12 @@ class AltTextFigure(Figure):
         display(data, raw=True, metadata={"image/png": {"alt": self.alt}})
         words = f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"
         display({"text/html": words}, raw=True)
+
+
+def check_not_empty(what: str, *values: Sized) -> None:
+    """Raise ValueError if there is nothing to draw."""
+    if not all(map(len, values)):
+        raise ValueError(f"There are no {what} to draw. Pass at least one.")
 
 
 def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, float] = WIDE) -> AltTextFigure:

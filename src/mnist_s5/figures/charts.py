@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from ..training.checkpoint import History
-from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, new_figure
+from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 PUBLISHED, PUBLISHED_RUNS = (
     99.35,
@@ -24,6 +24,7 @@ def bar_chart(
     names: Sequence[str], values: Sequence[float], title: str, ylabel: str, dataset: str | None
 ) -> AltTextFigure:
     """Draw a bar for each name, with its value above it."""
+    check_not_empty("values", values)
     told = [f"{value:,}" for value in values]
     alt = ", ".join(f"{name}: {value}" for name, value in zip(names, told, strict=True))
     figure = new_figure(title, alt, dataset)
@@ -48,6 +49,7 @@ def _draw_lines(axes: Axes, lines: Mapping[str, Line], styles: Sequence[tuple[st
 
 def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, dataset: str | None) -> AltTextFigure:
     """Draw up to three lines, each given by its x and y values."""
+    check_not_empty("values", lines, *(y for _, y in lines.values()))
     ends = ", ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, (_, y) in lines.items())
     figure = new_figure(title, f"{ylabel} over {xlabel}: {ends}", dataset)
     axes = figure.subplots()
@@ -60,6 +62,7 @@ def panels(
     parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
 ) -> AltTextFigure:
     """Draw a small plot for each part, three per row, with up to two lines. The second is gray, behind the first."""
+    check_not_empty("values", parts, *parts.values(), *(y for lines in parts.values() for _, y in lines.values()))
     ends = [", ".join(f"{label} ends at {y[-1]:.3g}" for label, (_, y) in lines.items()) for lines in parts.values()]
     alt = "; ".join(f"{name}: {end}" for name, end in zip(parts, ends, strict=True))
     rows = math.ceil(len(parts) / 3)
@@ -87,6 +90,7 @@ def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
 
 def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
     """Draw every value of every group as a dot, one row per group, with a mark for its median."""
+    check_not_empty("values", groups, *groups.values())
     ends = {name: f"{min(values):.2f} to {max(values):.2f}" for name, values in groups.items()}
     alt = ", ".join(f"{name}: {ends[name]}, median {median(values):.2f}" for name, values in groups.items())
     figure = new_figure(title, alt, dataset, (WIDE[0], 1.4 + 0.45 * len(groups)))
@@ -107,14 +111,22 @@ def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset
         correct: Bool [N].
         title: Title of the figure.
         dataset: See `new_figure`.
+
+    Raises:
+        ValueError: If there are no predictions, or a confidence is not from 0 to 1.
     """
+    check_not_empty("predictions", confidence)
+    confidence, correct = confidence.cpu().double(), correct.cpu().double()  # MPS has no float64
+    outside = confidence[~((confidence >= 0) & (confidence <= 1))]  # includes NaN
+    if len(outside):
+        raise ValueError(f"Expected confidences from 0 to 1, got {outside[0]:.4g}. Divide percentages by 100.")
     figure = new_figure(title, "", dataset, TALL)
     axes, told = figure.subplots(), []
     axes.plot([0, 1], [0, 1], "--", color=GRAY, label="calibrated")
     bins = (10 * confidence).long().clamp(max=9)
     for number in bins.unique().tolist():
         inside = bins == number
-        n, x, y = int(inside.sum()), confidence[inside].mean().item(), correct[inside].double().mean().item()
+        n, x, y = int(inside.sum()), confidence[inside].mean().item(), correct[inside].mean().item()
         low, high = wilson_interval(y, n)
         axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=BLUE, capsize=3)
         axes.annotate(f"{n:,}", (x, high), (0, 4), textcoords="offset points", ha="center", fontsize=8)
@@ -127,7 +139,13 @@ def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset
 
 
 def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
-    """Return the 95% Wilson score interval (1927) for a fraction observed in n trials."""
+    """Return the 95% Wilson score interval (1927) for a fraction observed in n trials.
+
+    Raises:
+        ValueError: If the fraction is not from 0 to 1, or n is less than 1.
+    """
+    if not 0 <= fraction <= 1 or n < 1:
+        raise ValueError(f"Expected a fraction from 0 to 1 of n > 0, got {fraction} of {n}. Divide percentages by 100.")
     z = 1.96**2 / n
     reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
     low, high = (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
@@ -148,6 +166,7 @@ def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -
         title: Title of the figure.
         dataset: See `new_figure`.
     """
+    check_not_empty("rows", rows)
     errors = {row["name"]: [100 - accuracy for accuracy in row["val_accuracy"]] for row in rows}
     seconds = [median(row["seconds"]) for row in rows]
     ends = zip(errors.items(), seconds, strict=True)
@@ -172,6 +191,7 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
         reference: A recorded run of the reference recipe, drawn in gray behind, together with the published accuracy
             and the range of nine other published runs.
     """
+    check_not_empty("epochs", history)
     last = history[-1]
     alt = f"After epoch {last.epoch:g}: training loss {last.train_loss:.4f}, test loss {last.test_loss:.4f}, "
     alt += f"training accuracy {last.train_accuracy:.2f}%, test accuracy {last.test_accuracy:.2f}%"

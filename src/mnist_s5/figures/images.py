@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.loaders import DeviceLoader
-from .base import TALL, WIDE, AltTextFigure, new_figure
+from .base import TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 
 def image_grid(
@@ -33,6 +33,7 @@ def image_grid(
         columns: Images per row.
         signed: Draw zero white, positive values orange, and negative ones purple.
     """
+    check_not_empty("images", images)
     rows, side = math.ceil(len(images) / columns), max(max(image.shape[-2:]) for image in images)
     shape = f"{rows} row{'s' * (rows > 1)} of {min(columns, len(images))}"
     alt = f"{len(images)} images in {shape}: {', '.join(captions)}".replace("\n", " ")
@@ -64,6 +65,7 @@ def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any
 
 def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure:
     """Draw the first twelve images of a batch, as the network receives them, in a 3×4 grid with their labels."""
+    check_not_empty("batches", train_loader)
     images, labels = next(iter(train_loader))
     captions = [str(int(label)) for label in labels[:12]]
     dataset = getattr(train_loader.dataset, "name", "other")
@@ -75,7 +77,7 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
     alt = "The numbers are high where the strokes are"
     figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, TALL)
     axes = figure.subplots()
-    axes.imshow(image.numpy(), cmap="gray_r", alpha=0.75, aspect="auto")
+    axes.imshow(image.cpu().numpy(), cmap="gray_r", alpha=0.75, aspect="auto")
     for row, column in np.ndindex(28, 28):
         value = int(image[row, column])
         color = "white" if value > 183 else "black"
@@ -86,10 +88,11 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
     """Draw how often each label (row) was predicted as each digit (column). Only mistakes are colored."""
-    both = torch.stack([labels, predicted])  # raises an error for different lengths
+    check_not_empty("predictions", labels)
+    both = torch.stack([labels, predicted]).cpu()  # raises an error for different lengths
     if len(wrong := both[(both < 0) | (both > 9)]):
         raise ValueError(f"Expected labels and predictions from 0 to 9, got {int(wrong[0])}.")
-    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
+    counts = torch.bincount(both[0] * 10 + both[1], minlength=100).view(10, 10)
     wrong = counts - counts.diag().diag()
     worst = divmod(int(wrong.argmax()), 10)
     alt = f"{int(wrong.sum())} of {len(labels)} predictions are wrong"

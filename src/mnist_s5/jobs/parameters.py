@@ -45,11 +45,17 @@ def check_value(name: str, value: Any, types: dict[str, str]) -> None:
     fits = (
         type(value) in (int, float) and abs(value) <= sys.float_info.max
         if bare == "float"
-        else type(value).__name__ == bare
+        else type(value).__name__ == bare.partition("[")[0]
     )
     if not fits and not (value is None and optional):
         wanted = _WANTED.get(bare, bare) + (" or None" if optional else "")
-        raise RunError(f"{name}={value!r} is invalid. It must be {wanted}.")
+        raise RunError(f"{name}={value!r} is invalid. It must be {wanted}.{_yaml_hint(value, bare)}")
+
+
+def _yaml_hint(value: Any, kind: str) -> str:
+    """Return how to write a number that YAML, and so papermill's -p, takes as text: 1e-2."""
+    number = _literal(value) if kind == "float" and type(value) is str else None
+    return f" papermill passes it as text. Write {number:.10g}." if type(number) is float else ""
 
 
 def _without_none(kind: str) -> tuple[str, bool]:
@@ -75,8 +81,9 @@ def check_parameters() -> None:
 def check_cells(cells: Iterable[str]) -> None:
     """Check the parameters in the cells that were run so far.
 
-    The first cell with annotated variables is the parameters cell; one that starts with "# Parameters" is papermill's.
-    If a cell was run twice, the last time counts.
+    The parameters cell is the one that sets run_dir, as in every notebook of the course, or else the first one with
+    annotated variables. The one that starts with "# Parameters" is papermill's. If a cell was run twice, the last time
+    counts.
     """
     own: dict[str, tuple[str, str]] = {}
     injected = ""
@@ -84,7 +91,7 @@ def check_cells(cells: Iterable[str]) -> None:
         found = declared(source)
         if source.partition("\n")[0].strip() == "# Parameters":
             injected = source
-        elif found and (not own or found.keys() == own.keys()):
+        elif found and (not own or found.keys() == own.keys() or "run_dir" in found.keys() - own.keys()):
             own = found
     types = {name: kind for name, (kind, _) in own.items()}
     given = [(name, code) for name, (_, code) in own.items()]

@@ -2,13 +2,15 @@
 
 import base64
 import json
+import logging
 import os
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_write, did_you_mean, to_write_error
+from ..files import atomic_write, course_folder, did_you_mean, to_write_error
 from ..training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, Epoch, History
 from .parameters import RunError
 
@@ -21,9 +23,7 @@ def course_path(path: str) -> Path:
 
 def runs_folder() -> Path:
     """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
-    here = Path.cwd()
-    root = next((folder.parent for folder in (here, here.parent) if folder.name == "notebooks"), here)
-    return Path(os.environ.get("MNIST_S5_RUNS") or root / "runs")
+    return Path(os.environ.get("MNIST_S5_RUNS") or course_folder() / "runs")
 
 
 def new_run(run_dir: str = "") -> Path:
@@ -44,17 +44,26 @@ def new_run(run_dir: str = "") -> Path:
 
 
 def last_checkpoint(run_dir: str = "") -> Path:
-    """Return the newest weights in the given folder, otherwise in any run, otherwise the pretrained weights.
+    """Return the newest weights in the given folder; without one, in any run, otherwise the pretrained weights.
+
+    The empty folder that `new_run` creates for a run without a name counts as no folder.
 
     Raises:
-        FileNotFoundError: If the given folder does not exist.
+        FileNotFoundError: If the given folder does not exist, or has no weights.
     """
-    given = [Path(run_dir).expanduser()] if run_dir else []
-    if given and not given[0].is_dir():
-        raise FileNotFoundError(f"There is no run {run_dir}. Pass a run's folder, or leave run_dir empty.")
-    for place in [*given, runs_folder()]:
+    given = Path(run_dir).expanduser()
+    unnamed = given.parent == runs_folder().resolve() and re.fullmatch(r"[\d_-]{26}", given.name)
+    places = [given] if run_dir else []
+    if not run_dir or (unnamed and given.is_dir()):
+        places.append(runs_folder())
+    for place in places:
         if found := list(place.rglob(MODEL_FILE)):
             return max(found, key=lambda path: path.stat().st_mtime)
+    if runs_folder() not in places:
+        raise FileNotFoundError(
+            f"There are no weights in {run_dir}. Pass the folder of a finished run, run 02_training with this folder "
+            "first, or pass no folder to use the newest run."
+        )
     return PRETRAINED_WEIGHTS
 
 
@@ -80,24 +89,40 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
     return found
 
 
-def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> None:
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], timeout: int | None = None) -> None:
     """Execute a notebook into an existing folder, and save each figure next to it, named after its cell.
 
     Until it succeeds, the notebook is called NAME-unfinished.ipynb, so a failed run never replaces a finished one.
 
-    Raises:
-        RunError: If a cell fails. The unfinished notebook is kept.
-    """
-    from papermill import PapermillExecutionError, execute_notebook
+    Args:
+        notebook: The notebook.
+        folder: Where to write.
+        parameters: Values of its parameters.
+        timeout: Stop a cell that takes more than this many seconds. None sets no limit.
 
+    Raises:
+        RunError: If a cell fails or takes too long. The unfinished notebook is kept.
+        ModuleNotFoundError: If a package that executes notebooks is missing.
+    """
+    import ipykernel  # noqa: F401 (without it, the error would be that the kernel died)
+    from papermill import PapermillExecutionError, execute_notebook
+    from papermill.log import logger
+
+    logger.setLevel(logging.CRITICAL)  # errors are reported below
     target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     try:
         quiet = ["--log-level=ERROR"]  # hide the kernel's warnings about its transports
-        done = execute_notebook(notebook, unfinished, parameters, kernel_name="python3", extra_arguments=quiet)
+        paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
+        options = {"kernel_name": "python3", "extra_arguments": quiet, "execution_timeout": timeout}
+        done = execute_notebook(*paths, parameters, **options)
     except PapermillExecutionError as error:
         raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {unfinished})") from None
+    except TimeoutError:
+        raise RunError(
+            f"{notebook.stem} stopped: a cell took more than {timeout} seconds (see {unfinished})."
+        ) from None
     except RuntimeError as error:  # the kernel died
         raise RunError(
             f"{notebook.stem} stopped: {error}. The kernel may have run out of memory. (see {unfinished})"

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -73,12 +74,15 @@ def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
         raise CheckpointError(
             "The weights are not finite, so they were not saved. Lower the learning rate, and train again."
         )
-    facts = {"about": json.dumps(about), "sha256": fingerprint(weights)}
+    facts = {"about": _to_json(about), "sha256": fingerprint(weights)}
     atomic_write(Path(path), save(weights, facts))
 
 
 def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[str, Any]]:
     """Load weights into a `Net` on the CPU, in eval mode; by default the pretrained ones.
+
+    Args:
+        path: A file, or a run's folder.
 
     Returns:
         The network, and the facts that were saved with it.
@@ -88,6 +92,7 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
         CheckpointError: If the file is corrupted or belongs to another network.
     """
     path = Path(path)
+    path = path / MODEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Train first, or use the pretrained weights.")
     model = Net()
@@ -97,12 +102,14 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         about = json.loads(facts.get("about", "{}"))
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} is corrupted or not a safetensors file ({error}). Train again.") from error
+        raise CheckpointError(f"{path} is corrupted or not a safetensors file ({error}). Train again.") from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
-        raise CheckpointError(f"{path.name} belongs to another network. Expected the weights {', '.join(expected)}.")
-    if facts.get("sha256") != fingerprint(weights):
-        raise CheckpointError(f"{path.name} is corrupted: its weights have changed since they were saved. Train again.")
+        raise CheckpointError(f"{path} belongs to another network than Net. Choose another run, or load it yourself.")
+    if "sha256" not in facts:
+        raise CheckpointError(f"{path} has no checksum. Save the weights with save_checkpoint.")
+    if facts["sha256"] != fingerprint(weights):
+        raise CheckpointError(f"{path} is corrupted: its weights have changed since they were saved. Train again.")
     model.load_state_dict(weights)
     return model.eval(), about
 
@@ -239,10 +246,37 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: str | Path, **metrics: Any) -> None:
-    """Add metrics to the folder's metrics.json. The threads, machine, and versions are those of its first metrics."""
+    """Add metrics to the folder's metrics.json. The threads, machine, and versions are those of its first metrics.
+
+    NumPy's and torch's values are saved as plain numbers and lists.
+
+    Raises:
+        ValueError: If a metric contains NaN or infinity, which JSON does not have.
+    """
     facts = _machine() | read_metrics(folder)
     if sys.platform == "linux":
         import resource
 
         facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
-    atomic_write(Path(folder) / "metrics.json", json.dumps(facts | metrics, indent=1).encode())
+    atomic_write(Path(folder) / "metrics.json", _to_json(facts | metrics, indent=1).encode())
+
+
+def _to_json(value: dict[str, Any], indent: int | None = None) -> str:
+    """Return JSON, with NumPy's and torch's values as plain numbers and lists.
+
+    Raises:
+        ValueError: For NaN and infinity, which JSON does not have.
+    """
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, np.generic | np.ndarray | Tensor):
+            return part.tolist()
+        raise TypeError(f"{part!r} cannot be saved as JSON. Convert it to numbers, text, lists, and dicts.")
+
+    try:
+        return json.dumps(value, default=plain, indent=indent, allow_nan=False)
+    except ValueError as error:
+        wrong = [name for name, each in value.items() if "nan" in str(each).lower() or "inf" in str(each).lower()]
+        raise ValueError(
+            f"{' and '.join(wrong)} cannot be saved: JSON has no NaN and no infinity. Save None."
+        ) from error

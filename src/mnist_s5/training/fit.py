@@ -105,7 +105,12 @@ def smoothed_nll_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Te
     """Return the same as `F.cross_entropy(logits, labels, label_smoothing=smoothing)`, from log-probabilities.
 
     `F.cross_entropy` takes logits, so it would apply log_softmax a second time.
+
+    Raises:
+        ValueError: If smoothing is not at least 0 and less than 1.
     """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing={smoothing!r} is invalid. It must be at least 0 and less than 1.")
     return torch.lerp(F.nll_loss(log_probs, labels), -log_probs.mean(), smoothing)
 
 
