@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,10 +16,14 @@ import pytest
 from click.testing import CliRunner
 from papermill.cli import papermill
 from scipy.stats import permutation_test
+from torch import nn
 
+import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.jobs.parameters import RunError
 from mnist_s5.jobs.runs import run_notebook
+from mnist_s5.training.checkpoint import save_checkpoint
+from mnist_s5.training.recipes import Recipe
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "notebooks" / "template.ipynb"
@@ -167,11 +172,15 @@ def test_values_out_of_range_stop_in_the_first_cell(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_under_two_minutes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_under_two_minutes(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With default parameters, on full MNIST if it is available. The training time of 02 and 04 does not count."""
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path))
     start = time.monotonic()
-    assert main(["run", path.stem, "--out", str(tmp_path)]) == 0
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert main(["run", path.stem]) == 0
+    (folder,) = tmp_path.iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
     training = metrics.get("train_seconds", 0) + metrics.get("faster", {}).get("train_seconds", 0)
     seconds = time.monotonic() - start - training
     with capsys.disabled():
@@ -227,3 +236,49 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     assert {"data", "history", "summary", "faster", "debugging", "measuring"} <= set().union(*metrics)
     for each in metrics:
         plausible(each)
+
+
+def renamed(run: Path) -> None:
+    s5.fit(Recipe("mine", epochs=0.1), *s5.load_mnist("sample"), device="cpu", folder=run)
+
+
+def with_torchs_initialization(run: Path) -> None:
+    recipe = s5.get_recipe("fast", "sample", epochs=0.02, init="torch")  # one step
+    s5.fit(recipe, *s5.load_mnist("sample"), device="cpu", folder=run)
+
+
+def without_facts(run: Path) -> None:
+    save_checkpoint(s5.load_checkpoint()[0], run / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", [renamed, with_torchs_initialization, without_facts])
+def test_03_describes_weights_that_were_saved_in_other_ways(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    save(tmp_path)
+    words = ["run", "03_summary", "-p", "source", "sample", "--out", str(tmp_path)]
+    assert main(words) == 0
+    cells = {cell.id: cell for cell in load(tmp_path / "03_summary.ipynb").cells}
+    printed = "".join(output.get("text", "") for output in cells["moved"].outputs)
+    if save is without_facts:
+        assert "saved without their seed, so their initial weights are unknown" in printed
+    else:
+        alt = next(each.data["text/plain"] for each in cells["moved"].outputs if "image/png" in each.get("data", {}))
+        assert "conv2: 1.0," in alt  # a few small steps from the initial weights
+
+
+@pytest.mark.slow
+def test_03_names_a_run_that_it_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path))
+    recipe, sets = s5.get_recipe("reference", epochs=0.1), s5.load_mnist("sample")
+    s5.fit(recipe, *sets, device="cpu", folder=tmp_path / "mine", network=Linear)
+    for words, said in (
+        ([], "mine/model.safetensors belongs to another network than Net"),
+        (["--out", str(tmp_path / "mnie")], "There are no weights in .*mnie"),
+    ):
+        assert main(["run", "03_summary", "-p", "source", "sample", *words]) == 1
+        assert re.search(said, capsys.readouterr().err)
+
+
+class Linear(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(dim=1))

@@ -277,6 +277,22 @@ def test_full_disk(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.Mo
     assert not left  # no partial files
 
 
+@pytest.mark.fault(28, "MNIST_S5_DATA names MNIST/raw, MNIST, or a folder relative to the course, in a notebook")
+@pytest.mark.parametrize("given", ["data/MNIST/raw", "data/MNIST", "data"])
+def test_data_folder(
+    fault: Fault, cached: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
+) -> None:
+    monkeypatch.setenv("MNIST_S5_DATA", given)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # as Jupyter does
+    good(tiny)
+    assert not list((tmp_path / "notebooks").iterdir())
+    fault.saw("the right digits")
+    with pytest.raises(RuntimeError, match="Dataset not found") as error:
+        torchvision.datasets.MNIST(given)
+    fault.plain("unclear error", str(error.value))
+
+
 @pytest.mark.fault(11, "the disk is full, and a good .gz is there")
 def test_full_disk_with_gz(fault: Fault, cached: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:

@@ -1,5 +1,6 @@
 """Faults of installations, notebooks, images, and parameters."""
 
+import json
 import os
 import struct
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import nbformat
 import numpy as np
 import pytest
 from jupyter_client.manager import start_new_kernel
-from papermill import execute_notebook
+from papermill import PapermillExecutionError, execute_notebook
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from photos import CANNOT_BE_PREPARED
 from PIL import Image, ImageOps
 from table import Fault, SilentlyWrong
 from torchvision import transforms
@@ -26,6 +29,7 @@ from mnist_s5.__main__ import main
 from mnist_s5.data.digits import test_transforms as usual_transforms
 from mnist_s5.data.pictures import ImageError, predict
 from mnist_s5.jobs.parameters import RunError, check_cells
+from mnist_s5.jobs.runs import run_notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -168,6 +172,94 @@ def test_no_pictures(fault: Fault, sample: Any, tmp_path: Path) -> None:
     usual = transforms.Compose([transforms.Grayscale(), transforms.Resize((28, 28)), usual_transforms()])
     said = int(model(usual(Image.open(tmp_path / "blank.png"))[None]).argmax())
     fault.plain("silently wrong", f"classifies a blank page as {said}")
+
+
+@pytest.mark.fault(23, "photographs that cannot be prepared: lines, shadows, a frame, two digits, a sheet on a table")
+@pytest.mark.parametrize("draw", CANNOT_BE_PREPARED, ids=lambda draw: draw.__name__)
+def test_photographs(fault: Fault, sample: Any, tmp_path: Path, draw: Callable[[Image.Image], Any]) -> None:
+    model, _ = s5.load_checkpoint()
+    usual = transforms.Compose([transforms.Grayscale(), transforms.Resize((28, 28)), usual_transforms()])
+    right, path = 0, tmp_path / f"{draw.__name__}.png"
+    for index in range(0, 1000, 100):
+        picture = draw(Image.fromarray(sample[1].data[index].numpy())).clip(0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(path)
+        with pytest.raises(ImageError, match=f"{CANNOT_BE_PREPARED[draw]}.* Crop the image to one digit"):
+            predict(model, path)
+        right += int(model(usual(Image.open(path))[None]).argmax()) == int(sample[1].targets[index])
+    fault.refused(ImageError, CANNOT_BE_PREPARED[draw], lambda: predict(model, path))
+    fault.plain("silently wrong" if right < 9 else "correct", f"{draw.__name__}: {right} of 10 right")
+
+
+@pytest.mark.fault(24, "a rerun with a mistake into the folder of a finished run")
+def test_refused_rerun(fault: Fault, tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell("seed: int = 1", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell("assert seed == 2, 'this folder contains a different run'"))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "train.ipynb")
+    for folder in ("ours", "plain"):
+        (tmp_path / folder).mkdir()
+    run_notebook(tmp_path / "train.ipynb", tmp_path / "ours", {"seed": 2})
+    fault.refused(
+        RunError, "unfinished", lambda: run_notebook(tmp_path / "train.ipynb", tmp_path / "ours", {"seed": 3})
+    )
+    if "seed = 2" not in (tmp_path / "ours" / "train.ipynb").read_text():
+        raise SilentlyWrong(fault.injected)
+    for seed in (2, 3):
+        with suppress(PapermillExecutionError):
+            execute_notebook(
+                tmp_path / "train.ipynb", tmp_path / "plain" / "train.ipynb", {"seed": seed}, kernel_name="python3"
+            )
+    lost = "seed = 2" not in (tmp_path / "plain" / "train.ipynb").read_text()
+    fault.plain("silently wrong" if lost else "correct", "papermill replaces the notebook of the finished run" * lost)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(25, "a cell that never ends")
+def test_endless(fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    endless = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("while True: pass")], metadata=kernel)
+    nbformat.write(endless, tmp_path / "endless.ipynb")
+    assert main(["run", str(tmp_path / "endless.ipynb"), "--out", str(tmp_path / "out"), "--timeout", "2"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "a cell took more than 2 seconds" in said
+    fault.saw(said)
+    command = [sys.executable, "-m", "papermill", str(tmp_path / "endless.ipynb"), str(tmp_path / "x.ipynb")]
+    try:
+        subprocess.run(command, capture_output=True, check=False, timeout=20)
+    except subprocess.TimeoutExpired:
+        fault.plain("hangs", "papermill's default sets no limit")
+
+
+LOADER = """
+import multiprocessing
+multiprocessing.set_start_method("forkserver")
+{loader}
+print("worked:", next(iter(loader))[0].shape[0])
+"""
+OURS = "import mnist_s5 as s5\n_, loader = s5.get_trainloader(8, source='sample', transform=lambda image: 1)"
+PLAIN = "from torch.utils.data import DataLoader\nloader = DataLoader([(1, 1)] * 9, 8, num_workers=2)"
+
+
+@pytest.mark.slow
+@pytest.mark.fault(26, "Python 3.14's start method: a script without a main guard, and a lambda as transform")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork server")
+def test_start_method(fault: Fault, tmp_path: Path) -> None:
+    ended = []
+    for loader in (OURS, PLAIN):
+        (tmp_path / "script.py").write_text(LOADER.format(loader=loader))
+        done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+        ended.append((done.stdout or done.stderr).strip().splitlines()[-1])
+    assert ended[0] == "worked: 8"
+    fault.saw("the batches, without worker processes")
+    fault.plain("correct" if ended[1] == "worked: 8" else "unclear error", ended[1])
+
+
+@pytest.mark.fault(27, "a metric that is NaN; a percentage that is taken for a fraction")
+def test_numbers(fault: Fault, tmp_path: Path) -> None:
+    fault.refused(ValueError, "JSON has no NaN", lambda: s5.write_metrics(tmp_path, loss=float("nan")))
+    fault.refused(ValueError, "Divide percentages by 100", lambda: s5.wilson_interval(99.5, 10_000))
+    assert not list(tmp_path.iterdir())
+    fault.plain("silently wrong", f"json.dumps writes {json.dumps(float('nan'))}, which is not JSON")
 
 
 GIVEN = [
