@@ -45,4 +45,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     beside = [max(found, key=PLAIN.index) for found in verdicts.values() if found]  # the worst of each
     tally = ", ".join(f"{beside.count(verdict)} {verdict}" for verdict in PLAIN if verdict in beside)
     write(f"\n{passed}/{len(numbers)} passed, {wrong} silently wrong")
-    write(f"plain torch and torchvision, where a fault applies: {tally}" if tally else "")
+    write(f"plain torch, torchvision, and papermill, where a fault applies: {tally}" if tally else "")

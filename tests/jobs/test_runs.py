@@ -81,10 +81,8 @@ def test_a_copy_in_another_folder_does_not_replace_a_notebook(tmp_path: Path, mo
     monkeypatch.setattr(runs, "course_path", lambda path: tmp_path)
     expected = [tmp_path / "01_a.ipynb", tmp_path / "exercises" / "ex01_a.ipynb"]
     assert runs.find_notebooks(["01_a", "ex01_a"]) == expected
-    assert runs.find_notebooks(["all", str(tmp_path / "mine" / "01_a.ipynb")]) == [
-        expected[0],
-        tmp_path / "mine" / "01_a.ipynb",
-    ]
+    assert runs.find_notebooks(["all"]) == expected[:1]
+    assert runs.find_notebooks([str(tmp_path / "mine" / "01_a.ipynb")]) == [tmp_path / "mine" / "01_a.ipynb"]
 
 
 @pytest.mark.parametrize("name", ["{seed}", "{", "{}{{0}}"])
@@ -109,6 +107,15 @@ def test_a_missing_ipykernel_is_named(notebook: Path, tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     with pytest.raises(ModuleNotFoundError, match="ipykernel"):
         runs.run_notebook(notebook, tmp_path, {})
+
+
+def test_two_notebooks_with_the_same_name_do_not_overwrite_each_other(notebook: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    copy = tmp_path / "other" / notebook.name
+    copy.write_bytes(notebook.read_bytes())
+    assert runs.find_notebooks([str(notebook), str(notebook)]) == [notebook]
+    with pytest.raises(RunError, match=r"Two notebooks are named small.ipynb. Run each with its own --out."):
+        runs.find_notebooks([str(notebook), str(copy)])
 
 
 def test_unknown_notebooks_name_the_known() -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
 from mnist_s5.training import fit as fitting
-from mnist_s5.training.checkpoint import CheckpointError
+from mnist_s5.training.checkpoint import CheckpointError, Epoch, History, RunFolder
 from mnist_s5.training.fit import smoothed_nll_loss
 
 Sets = tuple[s5.DigitDataset, s5.DigitDataset]
@@ -450,3 +450,17 @@ def test_smoothing_is_a_fraction(smoothing: float) -> None:
         smoothed_nll_loss(torch.zeros(2, 10).log_softmax(1), torch.tensor([1, 2]), smoothing)
     with pytest.raises(ValueError, match="at least 0 and less than 1"):
         s5.get_recipe("fast", label_smoothing=smoothing)
+
+
+def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
+    """The one that saves first continues; the other one would mix its files with them."""
+    about: dict[str, Any] = {"facts": {}, "environment": {}, "parts": {"model": s5.Net()}}
+    first, second = (RunFolder(tmp_path, **about) for _ in range(2))
+    for run in (first, second):
+        assert run.restore() == []
+    epoch = Epoch(1, 0.1, 2.3, 10, 2.3, 10, 1)
+    first.save(History([epoch]))
+    with pytest.raises(CheckpointError, match="Another run writes to"):
+        second.save(History([epoch]))
+    first.save(History([epoch, epoch]))
+    first.finish(History([epoch, epoch]))

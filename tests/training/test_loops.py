@@ -167,7 +167,6 @@ def test_labels_of_another_shape_are_rejected() -> None:
 def test_nothing_to_train_on_is_rejected(net: s5.Net, few: DataLoader) -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for call in (
-        lambda: s5.train(net, "cpu", few, optimizer, steps=0),
         lambda: s5.train(net, "cpu", [], optimizer),
         lambda: s5.test(net, "cpu", []),
     ):
@@ -190,3 +189,18 @@ def test_an_output_of_another_shape_is_rejected() -> None:
     for model in (nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.LogSoftmax(1)), nn.Flatten()):
         with pytest.raises(ValueError, match=r"expected the model to return \[4, 10\]"):
             s5.test(model, "cpu", batch)
+
+
+def test_generators_are_batches_and_steps_are_counted_from_one(net: s5.Net, few: DataLoader) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    assert s5.train(net, "cpu", (batch for batch in few), optimizer, steps=2, progress=True).loss > 0  # type: ignore
+    assert s5.test(net, "cpu", (batch for batch in few)) == s5.test(net, "cpu", few)  # type: ignore[arg-type]
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match=f"steps={steps} is invalid. It must be at least 1"):
+            s5.train(net, "cpu", few, optimizer, steps=steps)
+
+
+def test_a_wrong_shape_is_not_called_unnormalized(net: s5.Net) -> None:
+    for images, fix in ((torch.zeros(2, 28, 28), "Reshape"), (torch.zeros(2, 1, 28, 28).byte(), "Normalize")):
+        with pytest.raises(ValueError, match=f"got .*{fix} them"):
+            s5.test(net, "cpu", [(images, torch.tensor([1, 2]))])

@@ -75,7 +75,11 @@ def recorded(name: str) -> tuple[History, dict[str, Any]]:
 
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:
-    """Return the notebooks with these names or paths. "all" means the numbered ones, without the exercises."""
+    """Return the notebooks with these names or paths. "all" means the numbered ones, without the exercises.
+
+    Raises:
+        RunError: If there is no such notebook, or two have the same file name.
+    """
     folder = course_path("notebooks")  # not recursively: executed copies in other folders have the same names
     ours = {path.stem: path for path in sorted([*folder.glob("*.ipynb"), *folder.glob("exercises/*.ipynb")])}
     found: list[Path] = []
@@ -86,6 +90,10 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
             found.append(ours.get(name, Path(name)))
         else:
             raise RunError(f"There is no notebook {name}. {did_you_mean(name, ['all', *ours])}")
+    found = list(dict.fromkeys(found))
+    for number, notebook in enumerate(found):
+        if notebook.name in [other.name for other in found[:number]]:
+            raise RunError(f"Two notebooks are named {notebook.name}. Run each with its own --out.")
     return found
 
 

@@ -131,6 +131,10 @@ class RunFolder:
         self.folder, self.facts, self.environment, self.parts = folder, facts, environment, parts
         self.saved_environment = environment  # of the last epoch that was trained
         self.stale: list[Path] = []
+        self.newest: tuple[Path, int] | None = None  # the newest resume file that this run has seen, and its time
+
+    def _newest(self) -> tuple[Path, int] | None:
+        return next(((file, file.stat().st_mtime_ns) for file in self.files()), None)
 
     def files(self) -> list[Path]:
         """Return the resume files, the newest first."""
@@ -152,7 +156,7 @@ class RunFolder:
         read_metrics(self.folder)  # if they are corrupted, stop now instead of after the training
         for part in self.folder.glob(".epoch-*"):
             part.unlink(missing_ok=True)  # the temporary file of a killed process
-        files = self.files()
+        files, self.newest = self.files(), self._newest()
         if not resume:
             self.stale = files
             return []
@@ -187,7 +191,13 @@ class RunFolder:
         return None
 
     def save(self, history: History) -> None:
-        """Write the latest epoch's resume file, and keep only the newest two."""
+        """Write the latest epoch's resume file, and keep only the newest two.
+
+        Raises:
+            CheckpointError: If another process has written a resume file since the last epoch.
+        """
+        if self._newest() != self.newest:
+            raise CheckpointError(f"Another run writes to {self.folder} at the same time. Use another folder.")
         self.saved_environment = self.environment
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
@@ -197,7 +207,7 @@ class RunFolder:
         atomic_write(newest, blob.getvalue())
         for old in {*self.files()[2:], *self.stale} - {newest}:
             old.unlink(missing_ok=True)
-        self.stale = []
+        self.stale, self.newest = [], self._newest()
 
     def finish(self, history: History) -> None:
         """Write the weights and metrics.json, both with the facts of the run."""

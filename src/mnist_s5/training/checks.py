@@ -21,8 +21,10 @@ def check_batch(images: object, labels: object, batch: str) -> None:
         FloatingPointError: For an image that is not finite.
     """
     if not isinstance(images, Tensor) or images.shape[1:] != (1, 28, 28) or images.dtype != torch.float32:
-        got = _describe(images)
-        raise ValueError(f"{batch}: expected images float32 [N, 1, 28, 28], got {got}. Normalize them first.")
+        fix = (
+            "Normalize them first" if isinstance(images, Tensor) and images.shape[1:] == (1, 28, 28) else "Reshape them"
+        )
+        raise ValueError(f"{batch}: expected images float32 [N, 1, 28, 28], got {_describe(images)}. {fix}.")
     n = len(images)
     if not n:
         raise ValueError(f"{batch}: the batch is empty. Check the loader.")

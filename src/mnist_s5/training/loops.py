@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
+from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -119,7 +120,10 @@ def _batches(
     loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of the batch ("Step 3"), the images, and the labels, checked and moved to the device."""
-    total = len(loader) if steps is None else min(steps, len(loader))
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps={steps} is invalid. It must be at least 1, or None for all batches.")
+    length = length_hint(loader)  # 0 for a generator
+    total = min(length, steps or length) or steps
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
     for number, (images, labels) in enumerate(bar, start=1):
@@ -130,7 +134,7 @@ def _batches(
 def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str) -> EvalResult:
     """Compute loss and accuracy from the collected outputs. This is the only GPU synchronization of a loop."""
     if not outputs:
-        raise ValueError("The loader produced no batches. Check that it is not empty and that steps is at least 1.")
+        raise ValueError("The loader produced no batches. Check its dataset.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     check_output(log_probs.cpu(), labels, kind)
     loss = criterion(log_probs, labels)
