@@ -4,11 +4,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 
-def on_sheet(digit: Image.Image, ink: int = 40) -> np.ndarray:
+def on_sheet(digit: Image.Image, shade: int = 40) -> np.ndarray:
     """A digit of 200 pixels on a light sheet of 400 × 400 pixels, float."""
     strokes = np.zeros((400, 400))
     strokes[100:300, 100:300] = np.asarray(digit.resize((200, 200), Image.Resampling.BICUBIC)) / 255
-    return 235 + (ink - 235) * strokes
+    return 235 + (shade - 235) * strokes
 
 
 def scan(digit: Image.Image) -> np.ndarray:
