@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,12 +188,101 @@ def without_one(confidence: Tensor, correct: Tensor) -> float:
     return error
 
 
+def dropout_left_in_eval_mode(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    result = ALL["test_loss"].solution(model, batches)
+    model.eval()
+    model.training = True
+    return result
+
+
+def dropout_removed(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0
+    return ALL["test_loss"].solution(model, batches)
+
+
+def weights_frozen(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    return ALL["test_loss"].solution(model.requires_grad_(False), batches)
+
+
+def gradients_left(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    model.eval()
+    for x, y in batches:
+        F.nll_loss(model(x), y).backward()
+    model.train()
+    return ALL["test_loss"].solution(model, batches)
+
+
+def with_its_own_optimizer(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    return ALL["training_step"].solution(model, torch.optim.SGD(model.parameters(), lr=0.1), images, labels)
+
+
+def with_another_learning_rate(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+    loss = ALL["training_step"].solution(model, optimizer, images, labels)
+    optimizer.param_groups[0]["lr"] *= 0.9
+    return loss
+
+
+def seeded_globally(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    order = torch.randperm(len(labels))
+    return images[order], labels[order]
+
+
+def generator_reset(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+    generator.manual_seed(0)
+    return ALL["shuffled"].solution(images, labels, generator)
+
+
+def rolled(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+    by = int(torch.randint(1, len(labels), (), generator=generator))
+    return images.roll(by, 0), labels.roll(by, 0)
+
+
+def in_order_of_appearance(images: Tensor, labels: Tensor) -> Tensor:
+    groups: dict[int, list[Tensor]] = {}
+    for image, label in zip(images, labels, strict=True):
+        groups.setdefault(int(label), []).append(image)
+    return torch.stack([torch.stack(group).mean(dim=0) for group in groups.values()])
+
+
+def as_large_as_the_largest(labels: Tensor, predicted: Tensor) -> Tensor:
+    n = int(max(labels.max(), predicted.max())) + 1
+    return torch.bincount(labels * n + predicted, minlength=n * n).view(n, n)
+
+
+def cosine_from_sine(angles: Tensor) -> Tensor:
+    sin = torch.deg2rad(angles).sin()
+    cos, zero = (1 - sin.square()).sqrt(), torch.zeros_like(angles)
+    return torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+
+
+def default_dtype_changed(images: Tensor) -> Tensor:
+    torch.set_default_dtype(torch.float64)
+    return ALL["normalized"].solution(images)
+
+
+def no_layers_forgotten(layers: list[str]) -> int:
+    first = ALL["receptive_field"].solution(layers[:1])
+    return ALL["receptive_field"].solution(layers) if layers[0] else first
+
+
+def without_zero(confidence: Tensor, correct: Tensor) -> float:
+    error = 0.0
+    for low in torch.arange(10) / 10:
+        inside = (low < confidence) & (confidence <= low + 0.1)
+        if inside.any():
+            error += float((confidence[inside].mean() - correct[inside].float().mean()).abs() * inside.float().mean())
+    return error
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
     ("training_step", zeroed_between, "order is not zero_grad"),
-    ("negative_log_likelihood", F.nll_loss, "uses F.nll_loss. This task is to do it without"),
+    ("negative_log_likelihood", F.nll_loss, "uses F.nll_loss. Solve this task without it"),
     ("negative_log_likelihood", nn.NLLLoss(), "uses F.nll_loss"),
     ("negative_log_likelihood", F.cross_entropy, "uses F.cross_entropy"),
     ("negative_log_likelihood", one_trial_of_many, "sum over the batch"),
@@ -200,12 +290,20 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("normalized", in_place, "The function raises RuntimeError"),
     ("normalized", halves, r"the dtype is torch.float16. It must be torch.float32"),
     ("half_width", forgot_to_return, "returns None"),
-    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"expected 4.54.*, got 100."),
+    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"expected [\d.]+, got 100\."),
     ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "uses a layer"),
-    ("shuffled", lambda images, labels, generator: (images, labels), 'order of the images changes" is False'),
-    ("shuffled", lambda images, labels, generator: images, 'the result is two tensors like the inputs" is False'),
-    ("training_step", updated_by_hand, "Call optimizer.step"),
-    ("training_step", by_hand_with_its_own_momentum, "optimizer's state after the call is not"),
+    (
+        "shuffled",
+        lambda images, labels, generator: (images, labels),
+        "this does not hold: the labels are shuffled, too",
+    ),
+    (
+        "shuffled",
+        lambda images, labels, generator: images,
+        "this does not hold: the result is two tensors like the inputs",
+    ),
+    ("training_step", updated_by_hand, "The given optimizer does not update the weights. Call its step"),
+    ("training_step", by_hand_with_its_own_momentum, "optimizer's state or settings after the call are not"),
     ("training_step", in_eval_mode, "dropout"),
     ("test_loss", sum_of_tensors, "graphs of all batches stay in memory"),
     ("test_loss", all_graphs, "graphs of all batches stay in memory"),
@@ -219,6 +317,45 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("half_width", lambda correct, digits: [1.0], "the result is of the type list. It must be a number."),
     ("half_width", lambda correct, digits: torch.tensor([1.0]), r"a tensor float32 \[1\]. It must be a number."),
     ("confusion", lambda labels, predicted: np.zeros((10, 10)), "of the type ndarray. It must be a tensor int64"),
+    ("test_loss", dropout_left_in_eval_mode, "one of its layers, is left in the wrong mode"),
+    ("test_loss", dropout_removed, "changes the probability of a dropout layer"),
+    ("test_loss", weights_frozen, "changes requires_grad of the weights"),
+    ("test_loss", gradients_left, r"uses backward\(\). Solve this task without it"),
+    ("training_step", with_its_own_optimizer, "The given optimizer does not update the weights"),
+    ("training_step", with_another_learning_rate, "optimizer's state or settings"),
+    ("training_step", lambda model, optimizer, images, labels: None, "do you return what backward"),
+    ("shuffled", seeded_globally, "Use the generator as it is passed"),
+    ("shuffled", generator_reset, "Use the generator as it is passed"),
+    ("shuffled", rolled, "The order is not random"),
+    ("shuffled", lambda images, labels, generator: (images.flip(0), labels.flip(0)), "The order is not random"),
+    ("shuffled", lambda images, labels, generator: None, "returns None"),
+    ("mean_images", in_order_of_appearance, "expected"),
+    ("normalized", lambda images: ((images / images.max() - 0.1307) / 0.3081)[:, None], "brightest pixel"),
+    ("normalized", default_dtype_changed, "changes torch's default dtype"),
+    ("normalized", lambda images: (images - images.mean()) / images.std(), "raises (Runtime|NotImplemented)Error: "),
+    ("normalized", lambda images: ALL["normalized"].solution(images).to("meta"), "the tensor is torch.strided on meta"),
+    ("confusion", as_large_as_the_largest, r"It must be \[10, 10\]"),
+    (
+        "confusion",
+        lambda labels, predicted: ALL["confusion"].solution(labels, predicted).to_sparse(),
+        "torch.sparse_coo",
+    ),
+    ("calibration_error", without_zero, "exactly 0"),
+    ("calibration_error", lambda confidence, correct: correct.mean(), "raises (Runtime|NotImplemented)Error: "),
+    ("rotation_matrices", cosine_from_sine, "expected"),
+    ("receptive_field", no_layers_forgotten, "raises IndexError"),
+    ("half_width", lambda correct, digits: sys.exit(), "raises SystemExit"),
+    (
+        "nearest_mean",
+        lambda images, means: torch.tensor([minimum_by_loops(images, means)[n] for n in range(12)]),
+        "rais",
+    ),
+    ("orthogonalized", lambda matrix: torch.linalg.svd(matrix)[0] @ torch.linalg.svd(matrix)[2].T, "transposed once"),
+    (
+        "smoothed_loss",
+        lambda log_probs, labels, smoothing: -log_probs.mean() * (smoothing / smoothing),
+        "raises ZeroDivis",
+    ),
     ("mean_images", zeroed_input, "changes its input `images`. Work on a copy."),
     ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), r"got 0\."),
 ]
@@ -228,6 +365,11 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
 def test_what_learners_write(name: str, function: Callable[..., Any], said: str) -> None:
     judged = ALL[name].judge(function)
     assert re.search(said, judged) if said else judged == "", judged
+
+
+def test_a_changed_default_dtype_does_not_leak() -> None:
+    ALL["normalized"].judge(default_dtype_changed)
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_disabled_gradients_do_not_leak_into_the_next_check() -> None:
@@ -355,7 +497,7 @@ def shuffled_in_a_list(images: Tensor, labels: Tensor, generator: Any) -> tuple[
 def calibration_by_edges(confidence: Tensor, correct: Tensor) -> Tensor:
     error = torch.tensor(0.0)
     for low, high in zip(torch.arange(10) / 10, torch.arange(1, 11) / 10, strict=True):
-        inside = (confidence > low) & (confidence <= high)
+        inside = (confidence > low) & (confidence <= high) | (low == 0) & (confidence == 0)
         if inside.any():
             error += (confidence[inside].mean() - correct[inside].float().mean()).abs() * inside.float().mean()
     return error
@@ -383,7 +525,11 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
         minimum_by_loops,
         lambda images, means: torch.cdist(images.flatten(1), means.flatten(1)).argmin(dim=1),
     ],
-    "negative_log_likelihood": [loss_in_a_loop, lambda log_probs, labels: -log_probs.gather(1, labels[:, None]).mean()],
+    "negative_log_likelihood": [
+        lambda log_probs, labels: -log_probs.double()[torch.arange(len(labels)), labels].mean(),
+        loss_in_a_loop,
+        lambda log_probs, labels: -log_probs.gather(1, labels[:, None]).mean(),
+    ],
     "training_step": [step_with_model_gradients, step_with_gradients_of_its_own],
     "accuracy": [
         lambda batches: torch.cat([100.0 * (x.argmax(1) == y) for x, y in batches]).mean(),

@@ -4,10 +4,9 @@ import ast
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from numbers import Real
+from numbers import Integral, Real
 from textwrap import dedent, shorten
 from typing import Any
 
@@ -71,11 +70,11 @@ class Exercise:
         """Compare a function with the solution on random inputs. Return the mistake, or "" if it is correct."""
         try:
             found = self._outcomes(function)
-        except NotImplementedError:
-            return "Not solved yet."
-        except _NotAllowed as error:
+        except _Rejected as error:
             return str(error)
-        except Exception as error:  # a student's function can raise anything
+        except (Exception, SystemExit) as error:  # a student's function can raise anything
+            if isinstance(error, NotImplementedError) and not error.args:  # torch's errors of this type have a message
+                return "Not solved yet."
             said = shorten(str(error), 150) or "no message"
             return f"The function raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
         wanted = self._outcomes(self.solution)
@@ -90,7 +89,7 @@ class Exercise:
             after = zip(inspect.signature(self.solution).parameters, inputs_after, expected_after, strict=True)
             return f"The result is correct, but {next(_side_effect(*each) for each in after if not _alike(*each[1:]))}"
         if got is None:
-            return "The function returns None. Is a return statement missing?"
+            return "The function returns None. Is `return` missing, or do you return what backward() returns?"
         inputs = ", ".join(map(repr, self.make_inputs(torch.Generator().manual_seed(trial))))
         which = f"the inputs {inputs}" if len(inputs) < 80 and "tensor" not in inputs else "a random input"
         return f"For {which}, {_difference(expected, got)}"
@@ -101,19 +100,25 @@ class Exercise:
         for trial in range(TRIALS):
             inputs = self.make_inputs(torch.Generator().manual_seed(trial))
             torch.manual_seed(trial)  # for random layers such as dropout
-            with torch.enable_grad(), _Forbid(self.forbidden) if self.forbidden else nullcontext():
-                outcomes.append((self.result(function, *inputs), inputs))
-                if not torch.is_grad_enabled():
-                    raise _NotAllowed("Gradients are still disabled after the call. Use `with torch.no_grad():`.")
+            dtype = torch.get_default_dtype()
+            with torch.enable_grad(), _Forbid(self.forbidden):
+                try:
+                    outcomes.append((self.result(function, *inputs), inputs))
+                    if not torch.is_grad_enabled():
+                        raise _Rejected("Gradients are still disabled after the call. Use `with torch.no_grad():`.")
+                    if torch.get_default_dtype() != dtype:
+                        raise _Rejected("The function changes torch's default dtype. Convert the tensors instead.")
+                finally:
+                    torch.set_default_dtype(dtype)
         return outcomes
 
 
-class _NotAllowed(Exception):
-    """The function does something that no exercise, or not this one, allows. The message says what."""
+class _Rejected(Exception):
+    """The function does something that the exercise forbids. The message says what."""
 
 
 class _Forbid(TorchFunctionMode):
-    """Raise _NotAllowed when one of these functions is called."""
+    """Raise _Rejected when one of these functions is called."""
 
     def __init__(self, forbidden: Mapping[Callable[..., Any], str]) -> None:
         super().__init__()
@@ -121,7 +126,7 @@ class _Forbid(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in self.forbidden:
-            raise _NotAllowed(f"The function uses {self.forbidden[func]}. This task is to do it without.")
+            raise _Rejected(f"The function uses {self.forbidden[func]}. Solve this task without it.")
         return func(*args, **(kwargs or {}))
 
 
@@ -151,21 +156,39 @@ def check(function: Callable[..., Any]) -> None:
     print(f"{name}: {mistake or f'Correct for {TRIALS} random inputs.'}")
 
 
+def random_int(generator: torch.Generator, low: int, high: int) -> int:
+    """Return a random integer of at least low and less than high."""
+    return int(torch.randint(low, high, (), generator=generator))
+
+
 def _alike(a: Any, b: Any) -> bool:
+    if _number(a) and _number(b):
+        return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        same = a.shape == b.shape and a.dtype == b.dtype
+        same = all(getattr(a, name) == getattr(b, name) for name in ("shape", "dtype", "layout", "device"))
         return same and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
-        return a.training == b.training and _alike(list(a.state_dict().values()), list(b.state_dict().values()))
+        return _alike(_facts(a), _facts(b))
+    if isinstance(a, Optimizer) and isinstance(b, Optimizer):
+        return _alike(a.state_dict(), b.state_dict())
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_alike, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
-    if isinstance(a, Optimizer) and isinstance(b, Optimizer):
-        return _alike(a.state_dict(), b.state_dict())
-    if _number(a) and _number(b):
-        return math.isclose(float(a), float(b), rel_tol=1e-4, abs_tol=1e-6)
     return isinstance(a, torch.Generator) or (type(a) is type(b) and bool(a == b))
+
+
+def _facts(model: nn.Module) -> dict[str, Any]:
+    """Return what a solution must leave as it should be in a model, each with the sentence for students who don't."""
+    layers, weights = list(model.modules()), list(model.parameters())
+    return {
+        "the model, or one of its layers, is left in the wrong mode. Call train() or eval() on the model.": [
+            layer.training for layer in layers
+        ],
+        "the function changes the probability of a dropout layer.": [getattr(layer, "p", None) for layer in layers],
+        "the function changes requires_grad of the weights.": [weight.requires_grad for weight in weights],
+        "the model's weights or buffers after the call are not.": list(model.state_dict().values()),
+    }
 
 
 def _number(value: Any) -> bool:
@@ -177,11 +200,10 @@ def _number(value: Any) -> bool:
 def _side_effect(name: str, got: Any, expected: Any) -> str:
     """Say how an input after the call differs from what it should be."""
     if isinstance(got, nn.Module):
-        if got.training != expected.training:
-            return f"the model is left in {'train' if got.training else 'eval'} mode."
-        return "the model's weights after the call are not."
+        facts, correct = _facts(got), _facts(expected)
+        return next(sentence for sentence in facts if not _alike(facts[sentence], correct[sentence]))
     if isinstance(got, Optimizer):
-        return "the optimizer's state after the call is not. Call its methods instead of updating the weights yourself."
+        return "the optimizer's state or settings after the call are not. Call its methods, and change nothing else."
     return f"the function changes its input `{name}`. Work on a copy."
 
 
@@ -189,15 +211,18 @@ def _difference(expected: Any, got: Any) -> str:
     """Say how two results differ: in their type, shape, or dtype, or the first value that differs."""
     if isinstance(expected, Tensor) and isinstance(got, Tensor):
         if expected.shape != got.shape:
-            return f"the shape is {list(got.shape)}. It must be {list(expected.shape)}."
+            none = " (no dimensions)" * (not expected.ndim)
+            return f"the shape is {list(got.shape)}. It must be {list(expected.shape)}{none}."
         if expected.dtype != got.dtype:
             return f"the dtype is {got.dtype}. It must be {expected.dtype}."
         if expected.ndim:
-            place = tuple((~torch.isclose(expected, got, 1e-4, 1e-5)).nonzero()[0].tolist())
+            if (got.layout, got.device) != (expected.layout, expected.device):
+                return f"the tensor is {got.layout} on {got.device}. It must be {expected.layout} on {expected.device}."
+            place = tuple((~torch.isclose(got, expected, 1e-4, 1e-5, equal_nan=True)).nonzero()[0].tolist())
             return f"expected {_shown(expected[place])} at {list(place)}, got {_shown(got[place])}."
     elif isinstance(expected, dict) and isinstance(got, dict):
         wrong = next(key for key in expected if not _alike(got.get(key), expected[key]))
-        return f'"{wrong}" is {got.get(wrong)}. It must be {expected[wrong]}.'
+        return f"this does not hold: {wrong}."
     elif not (_number(expected) and _number(got)) and not getattr(got, "requires_grad", False):
         return f"the result is {_kind(got)}. It must be {_kind(expected)}."
     return f"expected {_shown(expected)}, got {_shown(got)}."
@@ -210,6 +235,8 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    if _number(value):
+        return str(int(value)) if isinstance(value, Integral) else f"{float(value):.6g}"
     if isinstance(value, Tensor) and value.ndim == 0:
         return f"{value.item():.6g}" + " (a tensor that requires a gradient)" * value.requires_grad
     if isinstance(value, Tensor) and value.numel() > 1:

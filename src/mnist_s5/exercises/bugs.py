@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from . import exercise
+from . import exercise, random_int
 
 
 class _Graph:
@@ -34,14 +34,14 @@ class _Watched(nn.Sequential):
 
 
 def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
-    """A network with dropout in training mode, and batches of two sizes."""
+    """A network with dropout in training mode, and batches of different sizes."""
     model = _Watched(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1)).train()
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) / 10)
+    sizes = [random_int(generator, 2, 8) for _ in range(random_int(generator, 3, 5))]
     batches = [
-        (torch.randn(n, 1, 28, 28, generator=generator), torch.randint(0, 10, (n,), generator=generator))
-        for n in (6, 6, 2)
+        (torch.randn(n, 1, 28, 28, generator=generator), torch.randint(0, 10, (n,), generator=generator)) for n in sizes
     ]
     return model, batches
 
@@ -51,13 +51,15 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
     task="Compute the mean loss over batches of different sizes, for a network with dropout. Avoid four mistakes: "
     "forgetting `eval`, keeping the graph in memory, counting the smaller last batch too much, and leaving the model "
     "in `eval` mode.",
-    hint="`with torch.no_grad():` keeps no graph. Sum the losses, and count the digits.",
+    hint="`with torch.no_grad():` keeps no graph, and `.item()` for each batch keeps only one. Sum the losses, and "
+    "count the digits.",
     difficulty=3,
     minutes=15,
     make_inputs=_model_and_batches,
+    forbidden={Tensor.backward: "backward()"},
 )
 def test_loss(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    """Return nats per digit as a plain number. Leave the model, which returns log-probabilities, in training mode."""
+    """batches: images and labels, int64 [N]; N varies. Return nats per digit. Leave the model in training mode."""
     model.eval()
     with torch.no_grad():
         total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
@@ -111,48 +113,60 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return torch.stack(losses).sum().item() / sum(len(y) for _, y in batches)
 
 
+def _images_labels_and_generator(generator: Generator) -> tuple[Tensor, Tensor, Generator]:
+    n = random_int(generator, 12, 16)
+    labels = torch.cat([torch.arange(10), torch.randint(0, 10, (n - 10,), generator=generator)])
+    seeded = torch.Generator().manual_seed(random_int(generator, 0, 1000))
+    return torch.rand(n, 28, 28, generator=generator), labels, seeded
+
+
 def _about_shuffle(
     function: Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]],
     images: Tensor,
     labels: Tensor,
     generator: Generator,
-) -> dict[str, bool]:
+) -> dict[str, bool] | None:
     """Return what must hold for a shuffled dataset, whichever permutation it is."""
-    pictures, digits, state = images.clone(), labels.clone(), generator.get_state()
+    pictures, digits, seed = images.clone(), labels.clone(), generator.initial_seed()
+
+    def call(generator: Generator) -> tuple[Tensor, Tensor]:
+        return function(pictures.clone(), digits.clone(), generator)
+
+    def order_of(mine: Tensor) -> list[int]:
+        found = (mine.flatten(1)[:, None] == pictures.flatten(1)).all(dim=2)
+        return found.long().argmax(dim=1).where(found.any(dim=1), -1).tolist()
+
     first = function(images, labels, generator)
-    generator.set_state(state)
-    torch.rand(1)  # the global generator is in another state now
-    again = function(pictures.clone(), digits.clone(), generator)
+    if first is None:
+        return None
     parts = first if isinstance(first, tuple | list) else ()
     kinds = [(part.shape, part.dtype) for part in parts if isinstance(part, Tensor)]
     facts = {
-        "the result is two tensors like the inputs": kinds
-        == [(images.shape, images.dtype), (labels.shape, labels.dtype)]
+        "the result is two tensors like the inputs": kinds == [(part.shape, part.dtype) for part in (images, labels)]
     }
     if not all(facts.values()):
         return facts
-    order = [next((n for n, picture in enumerate(pictures) if torch.equal(picture, mine)), -1) for mine in first[0]]
+    torch.rand(1)  # the global generator is in another state now
+    again, order = call(torch.Generator().manual_seed(seed)), order_of(first[0])
+    others = [torch.Generator().manual_seed(seed + n) for n in range(1, 6)]
+    orders = {tuple(order_of(call(other)[0])) for other in others for _ in range(2)}
     return facts | {
-        "each image appears once": sorted(order) == list(range(len(images))),
-        "the order of the images changes": order != sorted(order),
+        "each image appears once": sorted(order) == list(range(len(digits))),
         "each image keeps its label": torch.equal(digits[order], first[1]),
         "each label appears as often as before": torch.equal(digits.sort().values, first[1].sort().values),
-        "the labels stay as they were": torch.equal(digits, first[1]),
+        "the labels are shuffled, too": not torch.equal(digits, first[1]),
         "the generator determines the order": all(map(torch.equal, first, again)),
+        "the order is another one for each generator and each call": len(orders) == 10,
     }
 
 
 @exercise(
     title="Shuffle a dataset",
-    task="Shuffle a dataset. Each image must keep its label.",
+    task="Shuffle a dataset with the given generator. Each image must keep its label.",
     hint="Use one permutation, `torch.randperm`, for both.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (
-        torch.rand(12, 28, 28, generator=generator),
-        torch.cat([torch.arange(10), torch.randint(0, 10, (2,), generator=generator)]),
-        torch.Generator().manual_seed(int(torch.randint(0, 1000, (), generator=generator))),
-    ),
+    make_inputs=_images_labels_and_generator,
     result=_about_shuffle,
 )
 def shuffled(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -181,4 +195,12 @@ def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Ten
 @shuffled.mistake("Some digits appear twice and others are missing. Use randperm instead of randint.")
 def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     order = torch.randint(0, len(labels), (len(labels),), generator=generator)
+    return images[order], labels[order]
+
+
+@shuffled.mistake(
+    "The order is not random, or the same for every generator or call. Use the generator as it is passed."
+)
+def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     return images[order], labels[order]

@@ -3,11 +3,20 @@
 import torch
 from torch import Generator, Tensor
 
-from . import exercise
+from . import exercise, random_int
 
 
-def _digits(generator: Generator, n: int = 6) -> Tensor:
-    return torch.randint(0, 256, (n, 28, 28), generator=generator, dtype=torch.uint8)
+def _digits(generator: Generator) -> Tensor:
+    """Four to eight images. The brightest pixel is not always 255."""
+    n, high = random_int(generator, 4, 9), random_int(generator, 120, 257)
+    return torch.randint(0, high, (n, 28, 28), generator=generator, dtype=torch.uint8)
+
+
+def _images_and_labels(generator: Generator) -> tuple[Tensor, Tensor]:
+    """30 to 49 images, with each class at least once, in random order."""
+    n = random_int(generator, 30, 50)
+    labels = torch.cat([torch.arange(10), torch.randint(0, 10, (n - 10,), generator=generator)])
+    return torch.rand(n, 28, 28, generator=generator), labels[torch.randperm(n, generator=generator)]
 
 
 @exercise(
@@ -53,6 +62,11 @@ def _(images: Tensor) -> Tensor:
     return images[:, None].float() / 255
 
 
+@normalized.mistake("This divides by the brightest pixel of the batch. Divide by 255.")
+def _(images: Tensor) -> Tensor:
+    return (images[:, None].float() / images.max() - 0.1307) / 0.3081
+
+
 @normalized.mistake("The channel dimension is missing. A convolution needs [N, 1, 28, 28].")
 def _(images: Tensor) -> Tensor:
     return (images.float() / 255 - 0.1307) / 0.3081
@@ -64,10 +78,7 @@ def _(images: Tensor) -> Tensor:
     hint="`images[labels == 3]` are the threes. `torch.stack` makes one tensor of ten.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (
-        torch.rand(40, 28, 28, generator=generator),
-        torch.cat([torch.arange(10), torch.randint(0, 10, (30,), generator=generator)]),
-    ),
+    make_inputs=_images_and_labels,
 )
 def mean_images(images: Tensor, labels: Tensor) -> Tensor:
     """images: float [N, 28, 28]; labels: int64 [N], each class at least once. Return float [10, 28, 28]."""
@@ -102,7 +113,7 @@ def _(images: Tensor, labels: Tensor) -> Tensor:
     difficulty=2,
     minutes=10,
     make_inputs=lambda generator: (
-        torch.rand(12, 28, 28, generator=generator),
+        torch.rand(random_int(generator, 8, 16), 28, 28, generator=generator),
         torch.rand(10, 28, 28, generator=generator) * torch.linspace(0.6, 1.4, 10)[:, None, None],
     ),
 )

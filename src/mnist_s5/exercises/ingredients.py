@@ -4,11 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from . import exercise
+from ..training.muon import orthogonalize
+from . import exercise, random_int
 
 
-def _between(generator: Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
+def _batch_and_smoothing(generator: Generator) -> tuple[Tensor, Tensor, float]:
+    """Five to nine log-probabilities and labels, and a smoothing from 0 to 1, both included."""
+    n = random_int(generator, 5, 10)
+    log_probs = F.log_softmax(2 * torch.randn(n, 10, generator=generator), dim=1)
+    smoothing = float(0.1 + torch.randn((), generator=generator)) / 2
+    return log_probs, torch.randint(0, 10, (n,), generator=generator), min(max(smoothing, 0.0), 1.0)
 
 
 @exercise(
@@ -18,14 +23,10 @@ def _between(generator: Generator, low: float, high: float) -> float:
     hint="The label then has 1 − smoothing + smoothing / 10. The mean over the ten digits is `log_probs.mean(dim=1)`.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: (
-        F.log_softmax(2 * torch.randn(7, 10, generator=generator), dim=1),
-        torch.randint(0, 10, (7,), generator=generator),
-        _between(generator, 0.02, 0.4),
-    ),
+    make_inputs=_batch_and_smoothing,
 )
 def smoothed_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss in nats, one value."""
+    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss, no dimensions."""
     return -(1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() - smoothing * log_probs.mean()
 
 
@@ -59,10 +60,10 @@ def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     title="Rotation matrices",
     task="Batched augmentation needs an affine matrix of 2 × 3 numbers for each image. Build rotation matrices, "
     "[[cos, −sin, 0], [sin, cos, 0]], with a separate angle for each image.",
-    hint="Use `torch.deg2rad`, and `torch.stack` twice with `dim=1`.",
+    hint="Use `torch.deg2rad`, and for example `torch.stack` twice with `dim=1`.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: (60 * torch.rand(5, generator=generator) - 30,),
+    make_inputs=lambda generator: (360 * torch.rand(random_int(generator, 3, 8), generator=generator) - 180,),
 )
 def rotation_matrices(angles: Tensor) -> Tensor:
     """angles: float [N], degrees. Return float [N, 2, 3]."""
@@ -95,9 +96,10 @@ def _(angles: Tensor) -> Tensor:
 
 
 def _matrix(generator: Generator) -> Tensor:
-    """A matrix with singular values from 0.5 to 2.5, so that every correct formula is accurate in float32."""
-    u, _, vt = torch.linalg.svd(torch.randn(4, 4, generator=generator))
-    return u @ torch.diag(0.5 + 2 * torch.rand(4, generator=generator)) @ vt
+    """A matrix with singular values from 0.5 to 2.5, so every correct formula is accurate in float32."""
+    n = random_int(generator, 2, 6)
+    u, _, vt = torch.linalg.svd(torch.randn(n, n, generator=generator))
+    return u @ torch.diag(0.5 + 2 * torch.rand(n, generator=generator)) @ vt
 
 
 @exercise(
@@ -120,7 +122,9 @@ def _(matrix: Tensor) -> Tensor:
     return matrix.clone()
 
 
-@orthogonalized.mistake("The third factor of torch.linalg.svd is already transposed. Don't transpose it again.")
+@orthogonalized.mistake(
+    "The third factor must be transposed once: torch.linalg.svd returns it transposed, and torch.svd does not."
+)
 def _(matrix: Tensor) -> Tensor:
     u, _, vt = torch.linalg.svd(matrix)
     return u @ vt.T
@@ -129,6 +133,11 @@ def _(matrix: Tensor) -> Tensor:
 @orthogonalized.mistake("This only scales the matrix. Its singular values still differ from each other.")
 def _(matrix: Tensor) -> Tensor:
     return matrix / matrix.norm()
+
+
+@orthogonalized.mistake("This is Muon's approximation. Compute the matrix exactly, with an SVD.")
+def _(matrix: Tensor) -> Tensor:
+    return orthogonalize(matrix)
 
 
 @orthogonalized.mistake("This matrix is orthogonal, but not the nearest one: QR favors the first column. Use an SVD.")

@@ -5,15 +5,16 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from . import exercise
+from . import exercise, random_int
 
 
 def _labels(generator: Generator, n: int) -> Tensor:
     return torch.randint(0, 10, (n,), generator=generator)
 
 
-def _log_probs(generator: Generator, n: int) -> Tensor:
-    return F.log_softmax(2 * torch.randn(n, 10, generator=generator), dim=1)
+def _batch(generator: Generator, n: int) -> tuple[Tensor, Tensor]:
+    """Random log-probabilities and labels."""
+    return F.log_softmax(2 * torch.randn(n, 10, generator=generator), dim=1), _labels(generator, n)
 
 
 @exercise(
@@ -22,11 +23,11 @@ def _log_probs(generator: Generator, n: int) -> Tensor:
     hint="`log_probs[torch.arange(len(labels)), labels]` picks one value per row.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (_log_probs(generator, 7), _labels(generator, 7)),
+    make_inputs=lambda generator: _batch(generator, random_int(generator, 5, 10)),
     forbidden={F.nll_loss: "F.nll_loss", F.cross_entropy: "F.cross_entropy"},
 )
 def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, a tensor with one value."""
+    """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, a tensor without dimensions."""
     return -log_probs[torch.arange(len(labels)), labels].mean()
 
 
@@ -61,6 +62,11 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[torch.arange(len(labels)), labels]
 
 
+@negative_log_likelihood.mistake("This is the logarithm of the mean probability. Take the mean of the logarithms.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    return -log_probs[torch.arange(len(labels)), labels].exp().mean().log()
+
+
 @negative_log_likelihood.mistake("This averages all ten log-probabilities. Use only the label's log-probability.")
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs.mean()
@@ -80,12 +86,13 @@ def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor
             weight.grad = torch.randn(weight.shape, generator=generator) / 28
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     optimizer.step()
-    return model, optimizer, torch.randn(8, 1, 28, 28, generator=generator), _labels(generator, 8)
+    n = random_int(generator, 6, 10)
+    return model, optimizer, torch.randn(n, 1, 28, 28, generator=generator), _labels(generator, n)
 
 
 @exercise(
     title="One training step",
-    task="Write the five lines that do all of the learning, from memory.",
+    task="Write the five lines of the training loop that do all of the learning, from memory.",
     hint="Clear the gradients, forward, loss, backward, step. `loss.item()` is a plain number.",
     difficulty=2,
     minutes=10,
@@ -148,7 +155,9 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     return loss.item()
 
 
-@training_step.mistake("The optimizer does not update the weights here. Call optimizer.step().")
+@training_step.mistake(
+    "The given optimizer does not update the weights. Call its step() instead of another way to update them."
+)
 def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
     optimizer.zero_grad()
     loss = F.nll_loss(model(images), labels)
@@ -158,6 +167,31 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
             assert weight.grad is not None
             weight.sub_(0.1 * weight.grad)
     return loss.item()
+
+
+@training_step.mistake("The gradients are cleared before the step. The order is zero_grad, backward, step.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    optimizer.zero_grad(set_to_none=False)
+    optimizer.step()
+    return loss.item()
+
+
+@training_step.mistake("This is the sum over the batch. Take the mean.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(images), labels, reduction="sum")
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@training_step.mistake("The optimizer makes two steps. Call step() once per batch.")
+def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+    loss = training_step.solution(model, optimizer, images, labels)
+    optimizer.step()
+    return loss
 
 
 @training_step.mistake("The model was in eval mode, so dropout was off. Train in train mode.")
@@ -176,11 +210,13 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
 
 @exercise(
     title="The accuracy over all batches",
-    task="The last batch is smaller than the others. Compute the accuracy over all digits.",
+    task="The batches have different sizes. Compute the accuracy over all digits.",
     hint="Count correct predictions and digits, and divide once, at the end.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: ([(_log_probs(generator, n), _labels(generator, n)) for n in (9, 9, 4)],),
+    make_inputs=lambda generator: (
+        [_batch(generator, random_int(generator, 3, 12)) for _ in range(random_int(generator, 2, 5))],
+    ),
 )
 def accuracy(batches: list[tuple[Tensor, Tensor]]) -> float:
     """batches: pairs of log_probs, float [N, 10], and labels, int64 [N], where N varies. Return percent."""
@@ -206,6 +242,11 @@ def _(batches: list[tuple[Tensor, Tensor]]) -> float:
 @accuracy.mistake("These are the least likely digits. The prediction is the most likely one: use argmax.")
 def _(batches: list[tuple[Tensor, Tensor]]) -> float:
     return 100 * sum(int((a.argmin(dim=1) == b).sum()) for a, b in batches) / sum(len(b) for _, b in batches)
+
+
+@accuracy.mistake("This is the accuracy of only the first batch. The return statement is probably inside the loop.")
+def _(batches: list[tuple[Tensor, Tensor]]) -> float:
+    return accuracy.solution(batches[:1])
 
 
 @accuracy.mistake("This is the accuracy of only the last batch. Add up over all batches.")

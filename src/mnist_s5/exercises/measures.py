@@ -5,11 +5,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from . import exercise
-
-
-def _between(generator: Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high, (), generator=generator))
+from . import exercise, random_int
 
 
 @exercise(
@@ -19,10 +15,10 @@ def _between(generator: Generator, low: int, high: int) -> int:
     hint="Compute with a fraction from 0 to 1, and convert to percentage points at the end.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (_between(generator, 800, 1000), _between(generator, 1001, 20_000)),
+    make_inputs=lambda generator: (random_int(generator, 800, 1000), random_int(generator, 1001, 20_000)),
 )
 def half_width(correct: int, digits: int) -> float:
-    """correct: number of the digits predicted correctly. Return half the interval's width in percentage points."""
+    """correct: number of correct predictions; digits: of all. Return half the interval's width in percentage points."""
     fraction = correct / digits
     return 100 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
@@ -39,6 +35,16 @@ def _(correct: int, digits: int) -> float:
     return 100 * 1.96 * fraction * (1 - fraction) / digits
 
 
+@half_width.mistake("This uses 2 standard errors. Use 1.96.")
+def _(correct: int, digits: int) -> float:
+    return half_width.solution(correct, digits) * 2 / 1.96
+
+
+@half_width.mistake("The number of digits is missing. Divide by it under the square root.")
+def _(correct: int, digits: int) -> float:
+    return half_width.solution(correct, digits) * math.sqrt(digits)
+
+
 @half_width.mistake("This is a fraction of 1. Return percentage points, 100 times as much.")
 def _(correct: int, digits: int) -> float:
     fraction = correct / digits
@@ -53,16 +59,17 @@ def _(correct: int, digits: int) -> float:
 
 def _difference_and_deviation(generator: Generator) -> tuple[float, float]:
     """Random values. In one of four trials, the number of seeds is an integer (18, 8, or 32) without rounding up."""
-    if not _between(generator, 0, 4):
-        return ((0.12, 0.18), (0.18, 0.18), (0.09, 0.18))[_between(generator, 0, 3)]
-    return _between(generator, 2, 30) / 100, 0.0503 + _between(generator, 0, 150) / 1000
+    if not random_int(generator, 0, 4):
+        return ((0.12, 0.18), (0.18, 0.18), (0.09, 0.18))[random_int(generator, 0, 3)]
+    return random_int(generator, 2, 30) / 100, round(0.0503 + random_int(generator, 0, 150) / 1000, 4)
 
 
 @exercise(
     title="How many seeds?",
     task="You train two recipes with n seeds each. The runs of both have the standard deviation `deviation`, so the "
     "difference of the two means has a standard deviation of deviation × √(2 / n). How many seeds do you need until a "
-    "given difference is twice that? Never return fewer than four, because three against three cannot prove anything.",
+    "given difference is at least twice that? Never return fewer than four, because three against three cannot prove "
+    "anything.",
     hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
     difficulty=2,
     minutes=10,
@@ -94,7 +101,7 @@ def _(difference: float, deviation: float) -> int:
 
 
 @seeds_needed.mistake(
-    "Rounding down and adding one is one seed too many if the formula gives an integer. Use math.ceil."
+    "This is one seed too many if the formula gives an integer. Equality is enough: use math.ceil of the formula."
 )
 def _(difference: float, deviation: float) -> int:
     return max(4, math.floor(8 * (deviation / difference) ** 2) + 1)
@@ -115,18 +122,29 @@ def _(difference: float, deviation: float) -> int:
     return max(4, math.ceil(math.sqrt(8) * deviation / difference))
 
 
+def _confidence_and_correct(generator: Generator) -> tuple[Tensor, Tensor]:
+    """250 to 349 predictions. Some trials have confidences of exactly 0 or 1, wrong ones among them, or empty bins."""
+    n, low = random_int(generator, 250, 350), random_int(generator, 0, 2) / 2
+    confidence = low + (1 - low) * torch.rand(n, generator=generator) ** 0.5
+    confidence[: 5 * random_int(generator, 0, 2)] = 1
+    if not low:
+        confidence[-5 * random_int(generator, 0, 2) or n :] = 0
+    correct = torch.rand(n, generator=generator) < 0.7
+    if random_int(generator, 0, 2):
+        correct = (confidence < 1).where(confidence > 0.9, correct)
+    return confidence, correct
+
+
 @exercise(
     title="The expected calibration error",
-    task="Summarize a reliability diagram in one number, the *expected calibration error*. Sort the predictions by "
-    "confidence into ten bins of equal width. For each bin, take the distance between its mean confidence and its "
-    "accuracy. Average these distances, weighted by the number of predictions in each bin.",
-    hint="`(10 * confidence).long().clamp(max=9)` is the number of the bin. Skip empty bins.",
+    task="Summarize a reliability diagram in one number, the *expected calibration error*. Put the predictions into "
+    "ten bins of equal width by their confidence: 0 belongs to the first bin, and 1 to the last. For each bin, take "
+    "the distance between its mean confidence and its accuracy. Average these distances, weighted by the number of "
+    "predictions in each bin. Skip empty bins.",
+    hint="`(10 * confidence).long().clamp(max=9)` is the number of the bin.",
     difficulty=3,
     minutes=15,
-    make_inputs=lambda generator: (
-        torch.cat([torch.ones(5), torch.rand(295, generator=generator) ** 0.5]),  # 1 belongs to the last bin
-        torch.rand(300, generator=generator) < 0.7,
-    ),
+    make_inputs=_confidence_and_correct,
 )
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:
     """confidence: float [N], 0 to 1; correct: bool [N]. Return a number from 0 to 1."""
@@ -150,7 +168,9 @@ def _(confidence: Tensor, correct: Tensor) -> float:
     return float(confidence.mean() - correct.float().mean())
 
 
-@calibration_error.mistake("There are no bins here. This is the distance between two means over all predictions.")
+@calibration_error.mistake(
+    "This is the distance between two means over all predictions. Use bins, and the absolute value for each bin."
+)
 def _(confidence: Tensor, correct: Tensor) -> float:
     return abs(float(confidence.mean() - correct.float().mean()))
 
@@ -179,3 +199,27 @@ def _(confidence: Tensor, correct: Tensor) -> float:
             gap = confidence[inside].mean() - correct[inside].float().mean()
             error += float(gap.abs() * inside.sum() / len(correct))
     return error
+
+
+@calibration_error.mistake(
+    "A confidence of exactly 1 gets a bin of its own. It belongs to the last bin, so clamp to 9."
+)
+def _(confidence: Tensor, correct: Tensor) -> float:
+    bins, error = (10 * confidence).long(), 0.0
+    for inside in (bins == number for number in range(11)):
+        if inside.any():
+            gap = confidence[inside].mean() - correct[inside].float().mean()
+            error += float(gap.abs() * inside.sum() / len(correct))
+    return error
+
+
+@calibration_error.mistake("Predictions with a confidence of exactly 0 are left out. They belong to the first bin.")
+def _(confidence: Tensor, correct: Tensor) -> float:
+    found = calibration_error.solution(confidence[confidence > 0], correct[confidence > 0])
+    return found * float((confidence > 0).float().mean())
+
+
+@calibration_error.mistake("The mean of an empty bin is nan. Skip empty bins.")
+def _(confidence: Tensor, correct: Tensor) -> float:
+    empty = (10 * confidence).long().clamp(max=9).unique().numel() < 10
+    return math.nan if empty else calibration_error.solution(confidence, correct)

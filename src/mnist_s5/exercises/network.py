@@ -4,23 +4,35 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from . import exercise
+from . import exercise, random_int
 
 
-def _between(generator: Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high, (), generator=generator))
+def _labels_and_predictions(generator: Generator) -> tuple[Tensor, Tensor]:
+    """150 to 249 pairs. In some trials, the last classes do not occur."""
+    n, classes = random_int(generator, 150, 250), random_int(generator, 8, 11)
+    labels, predicted = torch.randint(0, classes, (2, n), generator=generator)
+    return labels, predicted
+
+
+def _predictions_and_labels(generator: Generator) -> tuple[Tensor, Tensor]:
+    """50 to 69 predictions. About three of four are correct."""
+    n = random_int(generator, 50, 70)
+    log_probs = F.log_softmax(0.3 * torch.randn(n, 10, generator=generator), dim=1)
+    wrong = torch.rand(n, generator=generator) < 0.25
+    return log_probs, (log_probs.argmax(dim=1) + wrong * torch.randint(1, 10, (n,), generator=generator)) % 10
 
 
 @exercise(
     title="Count the parameters",
-    task="How many parameters does a convolution have? Compute the number without building the layer.",
+    task="How many parameters does a convolution with square filters and biases have? Compute the number without "
+    "building the layer.",
     hint="Each filter has weights for all input channels, and one bias.",
     difficulty=1,
     minutes=5,
     make_inputs=lambda generator: (
-        _between(generator, 2, 64),
-        _between(generator, 65, 128),
-        _between(generator, 2, 6),
+        random_int(generator, 2, 64),
+        random_int(generator, 65, 128),
+        random_int(generator, 2, 6),
     ),
     forbidden={
         nn.init.kaiming_uniform_: "a layer of torch.nn"
@@ -64,10 +76,12 @@ def _(inputs: int, outputs: int, side: int) -> int:
     hint="Keep two numbers: the field and the distance.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: ([("conv", "pool")[n] for n in torch.randint(0, 2, (7,), generator=generator)],),
+    make_inputs=lambda generator: (
+        [("conv", "pool")[n] for n in torch.randint(0, 2, (random_int(generator, 0, 8),), generator=generator)],
+    ),
 )
 def receptive_field(layers: list[str]) -> int:
-    """layers: "conv" (3 × 3, stride 1) or "pool" (2 × 2, stride 2), first layer first. Return the width in pixels."""
+    """layers: any number of "conv" (3 × 3) or "pool" (2 × 2), the first layer first. Return the width in pixels."""
     field, distance = 1, 1
     for layer in layers:
         field += 2 * distance if layer == "conv" else distance
@@ -89,7 +103,7 @@ def _(layers: list[str]) -> int:
     return field
 
 
-@receptive_field.mistake("Pooling widens the field, too: each of its values depends on two values in each direction.")
+@receptive_field.mistake("Pooling widens the field, too: each of its values depends on 2 × 2 values.")
 def _(layers: list[str]) -> int:
     field, distance = 1, 1
     for layer in layers:
@@ -103,7 +117,7 @@ def _(layers: list[str]) -> int:
     return receptive_field.solution(layers) - 1
 
 
-@receptive_field.mistake("Pooling doubles the distance between neighbors, not the field.")
+@receptive_field.mistake("Pooling doubles the distance between neighbors, not the field. Begin with the first layer.")
 def _(layers: list[str]) -> int:
     field = 1
     for layer in layers:
@@ -126,10 +140,7 @@ def _(layers: list[str]) -> int:
     hint="`torch.bincount(labels * 10 + predicted, minlength=100)` counts pairs. Two loops work, too.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (
-        torch.randint(0, 10, (200,), generator=generator),
-        torch.randint(0, 10, (200,), generator=generator),
-    ),
+    make_inputs=_labels_and_predictions,
 )
 def confusion(labels: Tensor, predicted: Tensor) -> Tensor:
     """labels, predicted: int64 [N]. Return int64 [10, 10], one row per label and one column per prediction."""
@@ -139,6 +150,12 @@ def confusion(labels: Tensor, predicted: Tensor) -> Tensor:
 @confusion.mistake("Rows and columns are swapped. A row is a label, a column a prediction.")
 def _(labels: Tensor, predicted: Tensor) -> Tensor:
     return torch.bincount(predicted * 10 + labels, minlength=100).view(10, 10)
+
+
+@confusion.mistake("These are fractions of each row. Return counts.")
+def _(labels: Tensor, predicted: Tensor) -> Tensor:
+    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
+    return counts / counts.sum(dim=1, keepdim=True)
 
 
 @confusion.mistake("The correct predictions are missing. They belong on the diagonal.")
@@ -156,14 +173,11 @@ def _(labels: Tensor, predicted: Tensor) -> Tensor:
 
 @exercise(
     title="The most confident mistakes",
-    task="Find the five wrong predictions with the highest confidence.",
+    task="Find the five wrong predictions with the highest confidence, the probability of the predicted class.",
     hint="Set the confidence of correct predictions below that of all others, and sort.",
     difficulty=3,
     minutes=15,
-    make_inputs=lambda generator: (
-        F.log_softmax(0.3 * torch.randn(60, 10, generator=generator), dim=1),
-        torch.randint(0, 10, (60,), generator=generator),
-    ),
+    make_inputs=_predictions_and_labels,
 )
 def worst_mistakes(log_probs: Tensor, labels: Tensor) -> Tensor:
     """log_probs: float [N, 10]; labels: int64 [N]. Return five indices, int64 [5], the most confident first."""
@@ -178,7 +192,7 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 @worst_mistakes.mistake(
-    "Correct predictions are set to −1, which is higher than many log-probabilities. Use exp first."
+    "Correct predictions get a value above many log-probabilities, which are negative. Use exp first, or −inf."
 )
 def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     confidence, predicted = log_probs.max(dim=1)
@@ -197,6 +211,25 @@ def _(log_probs: Tensor, labels: Tensor) -> Tensor:
     of_label = log_probs[torch.arange(len(labels)), labels].clone()
     of_label[log_probs.argmax(dim=1) == labels] = 1
     return of_label.argsort()[:5]
+
+
+@worst_mistakes.mistake("These include correct predictions, with the confidence of their second choice.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    others = log_probs.exp()
+    others[torch.arange(len(labels)), labels] = -1
+    return others.max(dim=1).values.argsort(descending=True)[:5]
+
+
+@worst_mistakes.mistake("These are confidences. Return the indices of the digits.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    confidence, predicted = log_probs.exp().max(dim=1)
+    confidence[predicted == labels] = -1
+    return confidence.sort(descending=True).values[:5]
+
+
+@worst_mistakes.mistake("These are the right five in the wrong order. The most confident comes first.")
+def _(log_probs: Tensor, labels: Tensor) -> Tensor:
+    return worst_mistakes.solution(log_probs, labels).flip(0)
 
 
 @worst_mistakes.mistake("These are positions among the mistakes. Return positions among all digits.")
