@@ -48,12 +48,14 @@ def origin() -> str:
 
 
 def address_of(given: str) -> str:
-    """Return the https address for owner/name, or any other address without .git at its end."""
+    """Return the repository's address, without user name, .git, or page. owner/name is on GitHub."""
     repo = re.sub(r"^git@([\w.-]+):", r"https://\1/", given.rstrip("/").removesuffix(".git"))
     repo = re.sub(r"^https://[^/@]+@", "https://", repo)  # remove a user name or a token
-    if repo.startswith("https://github.com/"):  # a page of the repository, as copied from a browser
-        repo = re.sub(r"(github\.com/[^/]+/[^/]+)/(tree|blob)/.*", r"\1", repo)
-        repo = repo if repo.count("/") == 4 else ""
+    repo = re.sub(r"^(https://)?www\.github\.com/", "https://github.com/", repo)
+    if match := re.match(r"https://github\.com/[^/]+/[^/]+(?=$|/(?:tree|blob)/)", repo):
+        repo = match[0]  # without the page, if the address was copied from a browser
+    elif repo.startswith("https://github.com/"):
+        repo = ""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(https|ssh|file)://[\w.@~:/-]+", repo, re.ASCII):
         sys.exit(
             f"REPO={given} is not an address. Call make address REPO=owner/name, or pass a URL that git understands."
@@ -86,6 +88,6 @@ def main(repo: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--check"]:
-        check(sys.argv[2])
+        check(sys.argv[2] if len(sys.argv) > 2 else origin())
     else:
         main(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -154,6 +154,7 @@ def test_address_is_taken_from_origin_and_checked(tmp_path: Path) -> None:
         f"{course}.git",
         f"{course}/tree/main",
         f"{course}/blob/main/README.md",
+        "www.github.com/someone/course",
     ):
         subprocess.run(["git", "remote", "set-url", "origin", origin], cwd=repo, check=True)
         assert f"is now {course}." in address(repo).stdout

@@ -4,6 +4,7 @@ import argparse
 import glob
 import io
 import logging
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +37,7 @@ def predict(args: argparse.Namespace) -> int:
 
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
     failed = 0
-    for path in [name for pattern in args.images for name in glob.glob(pattern) or [pattern]]:  # for Windows' shell
+    for path in [path for pattern in args.images for path in _expand(pattern)]:
         try:
             digit, probability = pictures.predict(model, path)
             print(f"{path}: {digit} ({100 * probability:.1f}%)")
@@ -44,6 +45,11 @@ def predict(args: argparse.Namespace) -> int:
             print(f"mnist-s5: {error}", file=sys.stderr)
             failed = 1
     return failed
+
+
+def _expand(pattern: str) -> list[str]:
+    """Return the files that match a pattern, because the shell of Windows does not expand it."""
+    return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern)) or [pattern]
 
 
 def data(args: argparse.Namespace) -> int:
@@ -67,8 +73,16 @@ def doctor(args: argparse.Namespace) -> int:
 
 def _seconds(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid. It must be a whole number of seconds, at least 1.")
     return int(text)
+
+
+class _Version(argparse.Action):
+    """Print the version. It is looked up only then, because it takes time, and fails if the course is not installed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"mnist-s5 {version('mnist-s5')}")
+        parser.exit()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,14 +91,16 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal without Unicode
     parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
-    parser.add_argument("--version", action="version", version=f"mnist-s5 {version('mnist-s5')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all (the default)")
     command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
                          help="set a notebook parameter (may be repeated)")  # fmt: skip
     command.add_argument("--out", default="", metavar="DIR", help="the run's folder (default: a new one under runs/)")
-    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop a cell that takes longer")
+    command.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
+    )
     command.set_defaults(call=run)
     command = commands.add_parser("predict", help="classify the digit in each image")
     command.add_argument("images", nargs="+", metavar="IMAGE")

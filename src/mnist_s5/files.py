@@ -13,6 +13,8 @@ _FIXES = {
     (errno.EROFS, errno.EACCES, errno.EPERM): "Permission is denied. Change the permissions, or use another folder.",
     (errno.EEXIST, errno.ENOTDIR): "A file with the folder's name is in the way. Use another folder.",
     (errno.EISDIR,): "It is a folder. Use the path of a file.",
+    (errno.ENOENT,): "A folder of this path does not exist and cannot be created. Use another folder.",
+    (errno.ENAMETOOLONG,): "The name is too long. Use a shorter one.",
 }
 
 
@@ -21,15 +23,16 @@ class WriteError(OSError):
 
 
 def course_folder() -> Path:
-    """Return the working folder. In `notebooks` and its folders, where Jupyter works, return the folder above it."""
+    """Return the working folder, or the folder above `notebooks` if it is `notebooks` or `notebooks/exercises`."""
     here = Path.cwd()
-    return next((folder.parent for folder in (here, here.parent) if folder.name == "notebooks"), here)
+    folder = here.parent if here.name == "exercises" else here
+    return folder.parent if folder.name == "notebooks" else here
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Return a hint for an unknown name: the closest match, if any, and all allowed names."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(name, allowed, 1)
+    near = difflib.get_close_matches(str(name), allowed, 1)
     return (f"Did you mean {near[0]}? " if near else "") + f"Choose from {', '.join(allowed)}."
 
 

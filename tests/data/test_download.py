@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_the_variable_may_name_the_folder_or_mnist_or_raw(
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data" / below))
     assert len(s5.load_mnist("mnist")[0]) == 20
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["data", "MNIST", "raw", *tiny])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("below", ["", "MNIST", "MNIST/raw"])
+def test_the_folder_may_be_a_link(
+    tiny: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "store" / "abc" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "MNIST").symlink_to(tmp_path / "store" / "abc")
+    for name, blob in tiny.items():
+        (tmp_path / "store" / "abc" / "raw" / name).write_bytes(blob)
+    monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data" / below))
+    assert len(s5.load_mnist("mnist")[0]) == 20
 
 
 def test_a_folder_that_is_called_mnist_may_hold_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_endless(fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str
     command = [sys.executable, "-m", "papermill", str(tmp_path / "endless.ipynb"), str(tmp_path / "x.ipynb")]
     try:
         subprocess.run(command, capture_output=True, check=False, timeout=20)
+        fault.plain("clear error")
     except subprocess.TimeoutExpired:
         fault.plain("hangs", "papermill's default sets no limit")
 
@@ -266,7 +267,7 @@ GIVEN = [
     ("epoch", 1, r"There is no parameter epoch. Did you mean epochs\?"),
     ("seed", "one", "seed='one' is invalid. It must be an integer"),
     ("resume", "false", "resume='false' is invalid. It must be True or False"),
-    ("learning_rate", "1e-3", r"must be a finite number or None\. papermill passes it as text\. Write 0\.001\."),
+    ("learning_rate", "1e-3", r"must be a finite number or None\. YAML reads it as text\. Write 0\.001\."),
     ("learning_rate", float("inf"), "learning_rate=inf is invalid"),
     ("epochs", float("nan"), "epochs=nan is invalid"),
     ("seed = 2; import os; epochs", 1, "got code: import os"),

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
-from mnist_s5.jobs.parameters import RunError, check_parameters, parse_parameters
+from mnist_s5.jobs.parameters import RunError, check_cells, check_parameters, parse_parameters
 
 
 def test_values_get_their_types(notebook: Path) -> None:
@@ -51,3 +52,21 @@ def test_types_that_are_not_declared_are_those_of_the_defaults(tmp_path: Path) -
 
 def test_outside_a_notebook_there_is_nothing_to_check() -> None:
     check_parameters()
+
+
+FOR_YAML = [("1e-2", "0.01"), ("1e-5", "1.0e-05"), ("25e-8", "2.5e-07"), ("1e400", "")]
+
+
+@pytest.mark.parametrize(("text", "right"), FOR_YAML)
+def test_a_number_that_yaml_reads_as_text_is_written_for_yaml(text: str, right: str) -> None:
+    with pytest.raises(RunError) as error:
+        check_cells(["rate: float = 0.5", f"# Parameters\nrate = {text!r}"])
+    assert str(error.value).endswith(f" YAML reads it as text. Write {right}." if right else "a finite number.")
+    assert isinstance(yaml.safe_load(text), str)
+    assert not right or yaml.safe_load(right) == float(text)
+
+
+def test_a_notebook_without_parameters_says_so(tmp_path: Path) -> None:
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")]), tmp_path / "n.ipynb")
+    with pytest.raises(RunError, match='No cell of the notebook has the tag "parameters"'):
+        parse_parameters([tmp_path / "n.ipynb"], [("x", "2")])

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for folder in ("notebooks", "notebooks/exercises"):
         monkeypatch.chdir(tmp_path / folder)
         assert s5.new_run().parent == tmp_path / "runs"
+    (tmp_path / "notebooks" / "clone").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "clone")  # a clone in a folder that is called notebooks
+    assert s5.new_run().parent == tmp_path / "notebooks" / "clone" / "runs"
 
 
 def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
@@ -60,7 +64,9 @@ def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
     assert s5.last_checkpoint(str(s5.new_run())).parent.name == "new"  # a run without a name
     (tmp_path / "runs" / "empty").mkdir()
     for wrong in (tmp_path / "typo", tmp_path / "runs" / "typo", tmp_path / "runs" / "empty"):
-        with pytest.raises(FileNotFoundError, match=f"There are no weights in {wrong}. Pass the folder of a finished"):
+        with pytest.raises(
+            FileNotFoundError, match=f"There are no weights in {re.escape(str(wrong))}. Pass the folder"
+        ):
             s5.last_checkpoint(str(wrong))
 
 
@@ -101,6 +107,15 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match=r"endless stopped: a cell took more than 2 seconds \(see .*endless-unfinished"):
         runs.run_notebook(tmp_path / "endless.ipynb", tmp_path / "out", {}, timeout=2)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["endless-unfinished.ipynb"]
+
+
+def test_a_cell_that_calls_exit_is_an_error_and_a_kernel_needs_no_name(tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell(code) for code in ("import sys; sys.exit(0)", "print('not reached')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "exits.ipynb")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(RunError, match=r"exits stopped: a cell called exit\(\) \(see .*exits-unfinished"):
+        runs.run_notebook(tmp_path / "exits.ipynb", tmp_path / "out", {})
 
 
 def test_a_missing_ipykernel_is_named(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,14 +104,14 @@ def test_numpys_and_torchs_numbers_are_saved(tmp_path: Path, net: s5.Net) -> Non
     assert s5.load_checkpoint(tmp_path)[1] == plain  # the run's folder
 
 
-@pytest.mark.parametrize("value", [math.nan, [1, {"x": math.inf}], np.float32("nan"), torch.tensor([math.nan])])
+@pytest.mark.parametrize("value", [math.nan, [1, {"x": math.inf}], np.float32("nan"), torch.zeros(5000).log()])
 def test_metrics_that_json_does_not_have_are_refused(tmp_path: Path, net: s5.Net, value: Any) -> None:
     s5.write_metrics(tmp_path, accuracy=1)
     for save in (
-        lambda: s5.write_metrics(tmp_path, loss=value),
-        lambda: save_checkpoint(net, tmp_path / "x", loss=value),
+        lambda: s5.write_metrics(tmp_path, name="Fernanda", loss=value),
+        lambda: save_checkpoint(net, tmp_path / "x", name="Fernanda", loss=value),
     ):
-        with pytest.raises(ValueError, match=r"loss cannot be saved: JSON has no NaN and no infinity. Save None."):
+        with pytest.raises(ValueError, match=r"^loss cannot be saved: JSON has no NaN and no infinity. Save None"):
             save()
     assert read_metrics(tmp_path)["accuracy"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]

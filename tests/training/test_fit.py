@@ -1,4 +1,6 @@
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -460,7 +462,52 @@ def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
         assert run.restore() == []
     epoch = Epoch(1, 0.1, 2.3, 10, 2.3, 10, 1)
     first.save(History([epoch]))
-    with pytest.raises(CheckpointError, match="Another run writes to"):
+    with pytest.raises(CheckpointError, match=r"Another process wrote to .* during this run"):
         second.save(History([epoch]))
+    (tmp_path / ".epoch-000002.pt.1-1").touch()  # that another process is writing
+    assert RunFolder(tmp_path, **about).restore() == [epoch]
+    assert (tmp_path / ".epoch-000002.pt.1-1").exists()
+    os.utime(tmp_path / "epoch-000001.pt")  # a program for backups may do that
     first.save(History([epoch, epoch]))
     first.finish(History([epoch, epoch]))
+
+
+def scaled(by: float, activation: Callable[[Tensor], Tensor] = F.relu) -> type[nn.Module]:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.activation = nn.Linear(784, 10), activation
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.log_softmax(by * self.activation(self.layer(x.flatten(1))), dim=1)
+
+    return Scaled
+
+
+@pytest.mark.parametrize("other", [scaled(-5.0), scaled(1.0, torch.tanh)])
+def test_a_network_that_differs_only_in_its_settings_is_not_resumed(tmp_path: Path, other: type[nn.Module]) -> None:
+    """str(model) and the code of forward() are the same."""
+    recipe, sets = s5.get_recipe("reference", "sample", epochs=0.1), s5.load_mnist("sample")
+    how: dict[str, Any] = {"device": "cpu", "folder": tmp_path, "progress": False}
+    s5.fit(recipe, *sets, network=scaled(1.0), **how)
+    assert len(s5.fit(recipe, *sets, network=scaled(1.0), **how)[1]) == 1
+    with pytest.raises(CheckpointError, match=r"contains a different run: settings is .*(by|activation)="):
+        s5.fit(recipe, *sets, network=other, **how)
+
+
+def test_metrics_that_are_not_json_stop_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"mine": NaN}')
+    with pytest.raises(CheckpointError, match=r"is corrupted\. Move or delete it"):
+        s5.fit(s5.get_recipe("fast", "sample"), *s5.load_mnist("sample"), device="cpu", folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_arguments_of_another_type_are_named() -> None:
+    sets = s5.load_mnist("sample")
+    with pytest.raises(TypeError, match=r"Expected a Recipe, got 'fast'\. Build one: get_recipe\('fast'\)"):
+        s5.fit("fast", *sets)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Expected network to be a class"):
+        s5.fit(s5.get_recipe("fast"), *sets, network=None)  # type: ignore[arg-type]
+    nameless = s5.DigitDataset(sets[0].data, sets[0].targets, None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="name of a DigitDataset must be text, got None"):
+        s5.fit(s5.get_recipe("fast"), nameless, sets[1])

@@ -201,6 +201,18 @@ def test_generators_are_batches_and_steps_are_counted_from_one(net: s5.Net, few:
 
 
 def test_a_wrong_shape_is_not_called_unnormalized(net: s5.Net) -> None:
-    for images, fix in ((torch.zeros(2, 28, 28), "Reshape"), (torch.zeros(2, 1, 28, 28).byte(), "Normalize")):
-        with pytest.raises(ValueError, match=f"got .*{fix} them"):
+    for images, fix in (
+        (torch.zeros(2, 28, 28), "Reshape them"),
+        (torch.zeros(2, 1, 28, 28).byte(), "Normalize them first"),
+        (torch.zeros(2, 1, 28, 28).double(), r"Call \.float"),
+        ([[1]], "Pass tensors"),
+    ):
+        with pytest.raises(ValueError, match=f"got .*{fix}"):
             s5.test(net, "cpu", [(images, torch.tensor([1, 2]))])
+
+
+def test_the_optimizer_of_another_model_is_an_error(net: s5.Net, few: DataLoader) -> None:
+    """In a notebook, this happens if only the model's cell is run again."""
+    optimizer = torch.optim.SGD(s5.Net().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="updates no parameter of this model"):
+        s5.train(net, "cpu", few, optimizer)

@@ -44,7 +44,7 @@ class DigitDataset(Dataset[tuple[Any, int]]):
 
 
 def _torchvision_transforms() -> ModuleType:
-    """Return torchvision.transforms. Imported when used, because torchvision takes as long to import as torch.
+    """Import torchvision.transforms lazily, because importing torchvision takes as long as importing torch.
 
     Raises:
         ImportError: If torchvision was built for another version of torch.

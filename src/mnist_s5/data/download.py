@@ -33,15 +33,15 @@ class DataError(RuntimeError):
 def data_folder() -> Path:
     """Return the folder that holds MNIST/raw: $MNIST_S5_DATA, or a per-user cache.
 
-    The variable may also name MNIST/raw or MNIST itself. In a notebook, a relative path may start at the folder above
-    `notebooks`, because Jupyter changes the working folder.
+    The variable may also name MNIST/raw or MNIST itself. In a notebook, a relative path is also looked up in the folder
+    above `notebooks`, because Jupyter changes the working folder.
     """
     import pooch
 
     folder = Path(os.environ.get("MNIST_S5_DATA") or pooch.os_cache("mnist_s5")).expanduser()
     if not folder.exists():
         folder = course_folder() / folder  # absolute paths stay as they are
-    folder = folder.resolve()
+    folder = Path(os.path.abspath(folder))  # keeps the names of symbolic links
     if folder.parts[-2:] == ("MNIST", "raw"):
         return folder.parents[1]
     return folder.parent if folder.name == "MNIST" and not (folder / "MNIST").exists() else folder

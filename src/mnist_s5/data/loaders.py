@@ -19,11 +19,13 @@ from .digits import DigitDataset, Transform, load_mnist, normalize
 def make_dataloader(
     dataset: DigitDataset, batch_size: int = 512, *, shuffle: bool = False, device: torch.device | str = "cpu"
 ) -> DataLoader:
-    """Return torch's DataLoader with pinned memory for CUDA, and up to two workers if Python forks processes.
+    """Return torch's DataLoader with pinned memory for CUDA, and two workers if Python's start method is fork.
 
-    Python forks on Linux before 3.14. Other start methods import the script again and pickle the dataset, which fails
-    for a script without `if __name__ == "__main__"`, and for a transform that is a lambda.
+    That is the default on Linux before Python 3.14. Other start methods import the script again and pickle the dataset,
+    which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda. MPS gets no
+    workers, because they can hang.
     """
+    # Asking with allow_none does not fix the start method. The first of all methods is the default.
     kind = torch.device(device).type
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     workers = min(2, os.cpu_count() or 1) if method == "fork" and kind != "mps" else 0

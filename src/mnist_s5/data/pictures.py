@@ -19,7 +19,7 @@ MAX_PIXELS = 50_000_000
 
 
 class ImageError(ValueError):
-    """The file is not an image, or shows no digit. The message says which."""
+    """The file cannot be read as an image, or does not show exactly one digit. The message says why."""
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -50,9 +50,9 @@ def _open(path: str | Path) -> Image.Image:
 
 
 def _check_strokes(strokes: np.ndarray, path: str | Path) -> None:
-    """Raise ImageError unless the strokes, bool [H, W], can be those of one digit on an even background.
+    """Raise ImageError unless the strokes, bool [H, W], could belong to one digit on a uniform background.
 
-    The limits refuse 0.7% of MNIST's digits on a clean sheet, because one of their strokes is detached or very bold.
+    The limits reject 0.7% of MNIST's training digits on a clean sheet, because a stroke is detached or very bold.
     """
     from scipy import ndimage
 

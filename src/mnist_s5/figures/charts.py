@@ -13,10 +13,8 @@ from torch import Tensor
 from ..training.checkpoint import History
 from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
-PUBLISHED, PUBLISHED_RUNS = (
-    99.35,
-    (99.19, 99.34),
-)  # test accuracy in percent: the reference's, and the range of nine other published runs
+PUBLISHED = 99.35  # test accuracy in percent that the authors of the reference published
+PUBLISHED_RUNS = (99.19, 99.34)  # range of the test accuracies in percent of nine other published runs
 Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y
 
 
@@ -117,9 +115,11 @@ def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset
     """
     check_not_empty("predictions", confidence)
     confidence, correct = confidence.cpu().double(), correct.cpu().double()  # MPS has no float64
-    outside = confidence[~((confidence >= 0) & (confidence <= 1))]  # includes NaN
+    outside = confidence[~((confidence >= 0) & (confidence <= 1 + 1e-6))]  # includes NaN
     if len(outside):
-        raise ValueError(f"Expected confidences from 0 to 1, got {outside[0]:.4g}. Divide percentages by 100.")
+        raise ValueError(f"Expected confidences from 0 to 1, got {outside[0]:.8g}. Divide percentages by 100.")
+    if confidence.shape != correct.shape:
+        raise ValueError(f"Expected one value each, got {list(confidence.shape)} and {list(correct.shape)}.")
     figure = new_figure(title, "", dataset, TALL)
     axes, told = figure.subplots(), []
     axes.plot([0, 1], [0, 1], "--", color=GRAY, label="calibrated")
@@ -145,7 +145,9 @@ def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
         ValueError: If the fraction is not from 0 to 1, or n is less than 1.
     """
     if not 0 <= fraction <= 1 or n < 1:
-        raise ValueError(f"Expected a fraction from 0 to 1 of n > 0, got {fraction} of {n}. Divide percentages by 100.")
+        raise ValueError(
+            f"Expected a fraction from 0 to 1 and n > 0, got {fraction} and {n}. Divide percentages by 100."
+        )
     z = 1.96**2 / n
     reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
     low, high = (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)

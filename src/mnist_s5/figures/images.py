@@ -65,8 +65,7 @@ def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any
 
 def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure:
     """Draw the first twelve images of a batch, as the network receives them, in a 3×4 grid with their labels."""
-    check_not_empty("batches", train_loader)
-    images, labels = next(iter(train_loader))
+    images, labels = next(iter(train_loader), ((), ()))
     captions = [str(int(label)) for label in labels[:12]]
     dataset = getattr(train_loader.dataset, "name", "other")
     return image_grid(images[:12], captions, "Digits and their labels", dataset, columns=4)

@@ -1,6 +1,7 @@
 """Parse and check notebook parameters against the types that the parameters cell declares."""
 
 import ast
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -40,7 +41,8 @@ def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
 def check_value(name: str, value: Any, types: dict[str, str]) -> None:
     """Raise RunError unless there is a parameter of this name, and the value has its type."""
     if name not in types:
-        raise RunError(f"There is no parameter {name}. {did_you_mean(name, types)}")
+        ways = did_you_mean(name, types) if types else 'No cell of the notebook has the tag "parameters".'
+        raise RunError(f"There is no parameter {name}. {ways}")
     bare, optional = _without_none(types[name])
     fits = (
         type(value) in (int, float) and abs(value) <= sys.float_info.max
@@ -53,9 +55,12 @@ def check_value(name: str, value: Any, types: dict[str, str]) -> None:
 
 
 def _yaml_hint(value: Any, kind: str) -> str:
-    """Return how to write a number that YAML, and so papermill's -p, takes as text: 1e-2."""
+    """Return how to write a number that YAML (papermill's -y and -f) reads as text, such as 1e-2."""
     number = _literal(value) if kind == "float" and type(value) is str else None
-    return f" papermill passes it as text. Write {number:.10g}." if type(number) is float else ""
+    if type(number) is not float or not math.isfinite(number):
+        return ""
+    text = repr(number)
+    return f" YAML reads it as text. Write {text if '.' in text else text.replace('e', '.0e')}."
 
 
 def _without_none(kind: str) -> tuple[str, bool]:
@@ -81,9 +86,9 @@ def check_parameters() -> None:
 def check_cells(cells: Iterable[str]) -> None:
     """Check the parameters in the cells that were run so far.
 
-    The parameters cell is the one that sets run_dir, as in every notebook of the course, or else the first one with
-    annotated variables. The one that starts with "# Parameters" is papermill's. If a cell was run twice, the last time
-    counts.
+    The parameters cell is the one that sets run_dir, as in every notebook of the course, otherwise the first one with
+    annotated variables. A cell that starts with "# Parameters" was added by papermill. If a cell was run twice, the
+    last time counts.
     """
     own: dict[str, tuple[str, str]] = {}
     injected = ""

@@ -32,9 +32,8 @@ def new_run(run_dir: str = "") -> Path:
     Raises:
         OSError: If it cannot be created.
     """
-    stamp = datetime.now().strftime(
-        "%Y-%m-%d_%H-%M-%S-%f"
-    )  # microseconds, because several runs may start within a second
+    # microseconds, because several runs may start within a second
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = Path(run_dir).expanduser() if run_dir else runs_folder() / stamp
     try:
         folder.mkdir(parents=True, exist_ok=bool(run_dir))
@@ -53,13 +52,11 @@ def last_checkpoint(run_dir: str = "") -> Path:
     """
     given = Path(run_dir).expanduser()
     unnamed = given.parent == runs_folder().resolve() and re.fullmatch(r"[\d_-]{26}", given.name)
-    places = [given] if run_dir else []
-    if not run_dir or (unnamed and given.is_dir()):
-        places.append(runs_folder())
-    for place in places:
+    falls_back = not run_dir or bool(unnamed and given.is_dir())
+    for place in [given] * bool(run_dir) + [runs_folder()] * falls_back:
         if found := list(place.rglob(MODEL_FILE)):
             return max(found, key=lambda path: path.stat().st_mtime)
-    if runs_folder() not in places:
+    if not falls_back:
         raise FileNotFoundError(
             f"There are no weights in {run_dir}. Pass the folder of a finished run, run 02_training with this folder "
             "first, or pass no folder to use the newest run."
@@ -78,7 +75,7 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
     """Return the notebooks with these names or paths. "all" means the numbered ones, without the exercises.
 
     Raises:
-        RunError: If there is no such notebook, or two have the same file name.
+        RunError: If a notebook does not exist, or two different ones have the same file name.
     """
     folder = course_path("notebooks")  # not recursively: executed copies in other folders have the same names
     ours = {path.stem: path for path in sorted([*folder.glob("*.ipynb"), *folder.glob("exercises/*.ipynb")])}
@@ -90,10 +87,11 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
             found.append(ours.get(name, Path(name)))
         else:
             raise RunError(f"There is no notebook {name}. {did_you_mean(name, ['all', *ours])}")
-    found = list(dict.fromkeys(found))
-    for number, notebook in enumerate(found):
-        if notebook.name in [other.name for other in found[:number]]:
-            raise RunError(f"Two notebooks are named {notebook.name}. Run each with its own --out.")
+    found = list({path.resolve(): path for path in found}.values())
+    names = [path.name for path in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise RunError(f"Two notebooks are named {name}. Run each with its own --out.")
     return found
 
 
@@ -121,21 +119,31 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], timeo
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     try:
-        quiet = ["--log-level=ERROR"]  # hide the kernel's warnings about its transports
+        quiet = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
         paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
-        options = {"kernel_name": "python3", "extra_arguments": quiet, "execution_timeout": timeout}
+        options = {
+            "kernel_name": "python3",
+            "language": "python",
+            "extra_arguments": quiet,
+            "execution_timeout": timeout,
+        }
         done = execute_notebook(*paths, parameters, **options)
     except PapermillExecutionError as error:
-        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {unfinished})") from None
+        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {unfinished}).") from None
     except TimeoutError:
         raise RunError(
             f"{notebook.stem} stopped: a cell took more than {timeout} seconds (see {unfinished})."
         ) from None
     except RuntimeError as error:  # the kernel died
         raise RunError(
-            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory. (see {unfinished})"
+            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory (see {unfinished})."
         ) from error
-    os.replace(unfinished, target)
+    if any(output.get("ename") == "SystemExit" for cell in done.cells for output in cell.get("outputs", [])):
+        raise RunError(f"{notebook.stem} stopped: a cell called exit() (see {unfinished}).")
+    try:
+        os.replace(unfinished, target)
+    except OSError as error:
+        raise to_write_error(error, target) from error
     for cell in done.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):

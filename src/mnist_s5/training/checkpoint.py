@@ -1,14 +1,20 @@
-"""Files in a run folder: weights, a resume file per epoch, and metrics.json. Each is validated when read."""
+"""Files in a run folder: weights, a resume file per epoch, and metrics.json. Each is validated when read.
+
+A run is identified by its facts: only a run with the same ones is resumed.
+"""
 
 import contextlib
 import hashlib
+import inspect
 import io
 import json
 import os
 import platform
 import sys
+import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..data.digits import DigitDataset
 from ..files import atomic_write, to_write_error
 from ..model import Net
+from .recipes import Recipe
 
 PRETRAINED_WEIGHTS = Path(__file__).parents[1] / "weights.safetensors"
 MODEL_FILE = "model.safetensors"
@@ -91,7 +99,7 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file is corrupted or belongs to another network.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path = path / MODEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Train first, or use the pretrained weights.")
@@ -105,7 +113,9 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
         raise CheckpointError(f"{path} is corrupted or not a safetensors file ({error}). Train again.") from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
-        raise CheckpointError(f"{path} belongs to another network than Net. Choose another run, or load it yourself.")
+        raise CheckpointError(
+            f"{path} was saved from another network than Net. Choose another run, or load it yourself."
+        )
     if "sha256" not in facts:
         raise CheckpointError(f"{path} has no checksum. Save the weights with save_checkpoint.")
     if facts["sha256"] != fingerprint(weights):
@@ -155,7 +165,8 @@ class RunFolder:
             raise to_write_error(error, self.folder) from error
         read_metrics(self.folder)  # if they are corrupted, stop now instead of after the training
         for part in self.folder.glob(".epoch-*"):
-            part.unlink(missing_ok=True)  # the temporary file of a killed process
+            if time.time() - part.stat().st_mtime > 3600:  # left by a killed process, not being written by another one
+                part.unlink(missing_ok=True)
         files, self.newest = self.files(), self._newest()
         if not resume:
             self.stale = files
@@ -196,14 +207,15 @@ class RunFolder:
         Raises:
             CheckpointError: If another process has written a resume file since the last epoch.
         """
-        if self._newest() != self.newest:
-            raise CheckpointError(f"Another run writes to {self.folder} at the same time. Use another folder.")
+        newest, found = self.folder / f"epoch-{len(history):06}.pt", self._newest()
+        if found and found != self.newest and found[0] >= newest and newest not in self.stale:
+            ways = "Use a separate folder for each run."
+            raise CheckpointError(f"Another process wrote to {self.folder} during this run. {ways}")
         self.saved_environment = self.environment
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
         blob = io.BytesIO()
         torch.save(state, blob)
-        newest = self.folder / f"epoch-{len(history):06}.pt"
         atomic_write(newest, blob.getvalue())
         for old in {*self.files()[2:], *self.stale} - {newest}:
             old.unlink(missing_ok=True)
@@ -231,6 +243,58 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     return ", ".join(found[:3])
 
 
+def describe_run(
+    recipe: Recipe, seed: int, model: nn.Module, train_set: DigitDataset, test_set: DigitDataset
+) -> dict[str, Any]:
+    """Return the facts that identify a run. Resuming compares them, and metrics.json records them."""
+    data = [part for each in (train_set, test_set) for part in (each.data, each.targets)]
+    facts: dict[str, Any] = {"dataset": train_set.name, "recipe": recipe.name, "seed": seed}
+    facts |= {name: value for name, value in asdict(recipe).items() if name != "name"}
+    facts |= {"train_images": len(train_set), "test_images": len(test_set)}
+    facts["checksum"] = _checksum(*(part.numpy().tobytes() for part in data))
+    facts["network"] = " ".join(str(model).split())  # its layers, on one line
+    facts["trainable_parameters"] = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    if settings := _settings(model):
+        facts["settings"] = settings
+    return facts | {"forward": _checksum(*(source.encode() for source in _forward_sources(model)))}
+
+
+def _checksum(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()[:16]
+
+
+def _own_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules whose class is not torch's own, with their names."""
+    return ((name, each) for name, each in model.named_modules() if not type(each).__module__.startswith("torch."))
+
+
+def _forward_sources(model: nn.Module) -> list[str]:
+    """Return the code of each forward() that is not torch's own, if its source is available."""
+    sources = set()
+    for _, module in _own_modules(model):
+        with contextlib.suppress(OSError, TypeError):
+            sources.add(inspect.getsource(type(module).forward))
+    return sorted(sources)
+
+
+def _settings(model: nn.Module) -> str:
+    """Return what changes the result of forward() besides its code: attributes, and variables from outside."""
+    found = []
+    for name, module in _own_modules(model):
+        values = {key: value for key, value in vars(module).items() if key[0] != "_" and key != "training"}
+        with contextlib.suppress(TypeError, ValueError):  # forward() is not a plain function
+            outside = inspect.getclosurevars(type(module).forward)
+            values |= {**outside.globals, **outside.nonlocals}
+        for key, value in values.items():
+            text = getattr(value, "__qualname__", str(value))
+            if text != str(value) or isinstance(value, bool | int | float | str | list | tuple | dict | None):
+                found.append(f"{name}.{key}={text}".lstrip("."))
+    return ", ".join(text for text in found if " at 0x" not in text)  # an address differs from run to run
+
+
 def describe_environment(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """Return the device, dtype, threads, machine, and versions, which can affect results slightly."""
     return {"device": str(device), "dtype": str(dtype)[6:]} | _machine()
@@ -248,34 +312,41 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is corrupted.
     """
-    path = Path(folder) / "metrics.json"
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    path = Path(folder).expanduser() / "metrics.json"
     try:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-    except (ValueError, TypeError) as error:
+        return dict(json.loads(path.read_text(), parse_constant=refuse)) if path.exists() else {}
+    except (ValueError, TypeError, OSError) as error:
         raise CheckpointError(f"{path} is corrupted. Move or delete it, then run again.") from error
 
 
 def write_metrics(folder: str | Path, **metrics: Any) -> None:
-    """Add metrics to the folder's metrics.json. The threads, machine, and versions are those of its first metrics.
+    """Add metrics to the folder's metrics.json. The threads, machine, and versions from the first call are kept.
 
-    NumPy's and torch's values are saved as plain numbers and lists.
+    NumPy and torch values are converted to plain numbers and lists.
 
     Raises:
         ValueError: If a metric contains NaN or infinity, which JSON does not have.
+        TypeError: If a metric is neither a number, text, a list, nor a dict of these.
+        CheckpointError: If the file is corrupted.
     """
     facts = _machine() | read_metrics(folder)
     if sys.platform == "linux":
         import resource
 
         facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
-    atomic_write(Path(folder) / "metrics.json", _to_json(facts | metrics, indent=1).encode())
+    atomic_write(Path(folder).expanduser() / "metrics.json", _to_json(facts | metrics, indent=1).encode())
 
 
 def _to_json(value: dict[str, Any], indent: int | None = None) -> str:
-    """Return JSON, with NumPy's and torch's values as plain numbers and lists.
+    """Return JSON. NumPy and torch values are converted to plain numbers and lists.
 
     Raises:
         ValueError: For NaN and infinity, which JSON does not have.
+        TypeError: For a value that is neither a number, text, a list, nor a dict of these.
     """
 
     def plain(part: Any) -> Any:
@@ -283,10 +354,9 @@ def _to_json(value: dict[str, Any], indent: int | None = None) -> str:
             return part.tolist()
         raise TypeError(f"{part!r} cannot be saved as JSON. Convert it to numbers, text, lists, and dicts.")
 
-    try:
-        return json.dumps(value, default=plain, indent=indent, allow_nan=False)
-    except ValueError as error:
-        wrong = [name for name, each in value.items() if "nan" in str(each).lower() or "inf" in str(each).lower()]
-        raise ValueError(
-            f"{' and '.join(wrong)} cannot be saved: JSON has no NaN and no infinity. Save None."
-        ) from error
+    for name, each in value.items():
+        try:
+            json.dumps(each, default=plain, allow_nan=False)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be saved: JSON has no NaN and no infinity. Save None instead.") from error
+    return json.dumps(value, default=plain, indent=indent)

@@ -4,7 +4,8 @@
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..data.digits import DigitDataset
 
@@ -21,9 +22,10 @@ def check_batch(images: object, labels: object, batch: str) -> None:
         FloatingPointError: For an image that is not finite.
     """
     if not isinstance(images, Tensor) or images.shape[1:] != (1, 28, 28) or images.dtype != torch.float32:
-        fix = (
-            "Normalize them first" if isinstance(images, Tensor) and images.shape[1:] == (1, 28, 28) else "Reshape them"
-        )
+        fix = "Pass tensors"
+        if isinstance(images, Tensor):
+            floats = "Call .float()" if images.is_floating_point() else "Normalize them first"
+            fix = floats if images.shape[1:] == (1, 28, 28) else "Reshape them"
         raise ValueError(f"{batch}: expected images float32 [N, 1, 28, 28], got {_describe(images)}. {fix}.")
     n = len(images)
     if not n:
@@ -45,7 +47,9 @@ def check_labels(labels: Tensor, batch: str) -> None:
 
 def check_dataset(dataset: object) -> None:
     """Raise TypeError unless it is a DigitDataset, and ValueError for a wrong shape, type, or label."""
-    if not isinstance(dataset, DigitDataset) or type(dataset.name) is not str:
+    if isinstance(dataset, DigitDataset) and type(dataset.name) is not str:
+        raise TypeError(f"The name of a DigitDataset must be text, got {dataset.name!r}.")
+    if not isinstance(dataset, DigitDataset):
         got = type(dataset).__name__
         raise TypeError(f"Expected a DigitDataset, got {got}. Build one: DigitDataset(data, targets, 'its name').")
     data, targets, name = dataset.data, dataset.targets, f"Dataset {dataset.name}"
@@ -54,6 +58,16 @@ def check_dataset(dataset: object) -> None:
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (len(data),):
         raise ValueError(f"{name}: expected targets int64 [{len(data)}], got {_describe(targets)}.")
     check_labels(targets, name)
+
+
+def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
+    """Raise ValueError unless the optimizer updates a parameter of the model."""
+    updated = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in updated for parameter in model.parameters()):
+        raise ValueError(
+            "The optimizer updates no parameter of this model. Build it again, from model.parameters(), whenever you "
+            "build the model again."
+        )
 
 
 def check_output(log_probs: object, labels: Tensor, batch: str) -> None:

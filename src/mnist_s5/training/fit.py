@@ -1,13 +1,9 @@
 """Build the model, loaders, optimizer, and schedule from a recipe, and train with `fit`."""
 
-import hashlib
-import inspect
 import math
 import operator
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,7 @@ from ..data.digits import DigitDataset, train_transforms
 from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import get_device, seed_everything
 from ..model import Net
-from .checkpoint import Epoch, History, RunFolder, describe_environment
+from .checkpoint import Epoch, History, RunFolder, describe_environment, describe_run
 from .checks import check_dataset
 from .loops import test, train
 from .muon import Muon
@@ -36,7 +32,9 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
 
     The weights are sampled on the CPU, so they do not depend on the device.
     """
-    if isinstance(network, nn.Module) or not isinstance(model := network(), nn.Module):
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"Expected a Recipe, got {recipe!r}. Build one: get_recipe('fast').")
+    if isinstance(network, nn.Module) or not callable(network) or not isinstance(model := network(), nn.Module):
         raise TypeError("Expected network to be a class, or a function that builds a network. Pass network=MyNet.")
     if recipe.init == "he":
         for name, parameter in model.named_parameters():
@@ -107,42 +105,11 @@ def smoothed_nll_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Te
     `F.cross_entropy` takes logits, so it would apply log_softmax a second time.
 
     Raises:
-        ValueError: If smoothing is not at least 0 and less than 1.
+        ValueError: If smoothing is outside [0, 1).
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing={smoothing!r} is invalid. It must be at least 0 and less than 1.")
     return torch.lerp(F.nll_loss(log_probs, labels), -log_probs.mean(), smoothing)
-
-
-def describe_run(
-    recipe: Recipe, seed: int, model: nn.Module, train_set: DigitDataset, test_set: DigitDataset
-) -> dict[str, Any]:
-    """Return the facts that identify a run. Resuming compares them, and metrics.json records them."""
-    data = [part for each in (train_set, test_set) for part in (each.data, each.targets)]
-    facts: dict[str, Any] = {"dataset": train_set.name, "recipe": recipe.name, "seed": seed}
-    facts |= {name: value for name, value in asdict(recipe).items() if name != "name"}
-    facts |= {"train_images": len(train_set), "test_images": len(test_set)}
-    facts["checksum"] = _checksum(*(part.numpy().tobytes() for part in data))
-    facts["network"] = " ".join(str(model).split())  # its layers, on one line
-    facts["trainable_parameters"] = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    return facts | {"forward": _checksum(*(source.encode() for source in _forward_sources(model)))}
-
-
-def _checksum(*parts: bytes) -> str:
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(part)
-    return found.hexdigest()[:16]
-
-
-def _forward_sources(model: nn.Module) -> list[str]:
-    """Return the code of each forward() that is not torch's own, if its source is available."""
-    kinds = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
-    sources = set()
-    for kind in kinds:
-        with suppress(OSError, TypeError):
-            sources.add(inspect.getsource(kind.forward))
-    return sorted(sources)
 
 
 def fit(
@@ -181,7 +148,7 @@ def fit(
         CheckpointError: If the folder contains a different run.
         FloatingPointError: If the loss is not finite.
         OSError: If the folder cannot be written.
-        ValueError: If an argument is invalid.
+        TypeError, ValueError: If an argument is invalid.
     """
     seed, device = operator.index(seed), get_device(device)
     seed_everything(seed)

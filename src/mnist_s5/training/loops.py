@@ -1,10 +1,10 @@
 """The two loops: `train` for one epoch, and `test`. They work with any network, loader, optimizer, and criterion."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import length_hint
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from .checks import check_batch, check_loss, check_output
+from .checks import check_batch, check_loss, check_optimizer, check_output
 
+Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
-
-
-class Batches(Protocol):
-    """A DataLoader, a DeviceLoader, or a list of (images float32 [N, 1, 28, 28], labels int64 [N])."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Any]: ...
 
 
 class EvalResult(NamedTuple):
@@ -63,9 +56,11 @@ def train(
 
     Raises:
         FloatingPointError: If the loss is not finite (on a GPU, after the last step).
-        ValueError: If a batch, the model's output, or the criterion's output has the wrong shape, type, or values.
+        ValueError: If a batch, the model's output, or the criterion's output has the wrong shape, type, or values, or
+            the optimizer belongs to another model.
     """
     device = torch.device(device)
+    check_optimizer(model, optimizer)
     model.train()
     outputs = []
     for batch, images, labels in _batches(train_loader, device, "Step", steps, progress):
@@ -122,8 +117,7 @@ def _batches(
     """Yield the name of the batch ("Step 3"), the images, and the labels, checked and moved to the device."""
     if steps is not None and steps < 1:
         raise ValueError(f"steps={steps} is invalid. It must be at least 1, or None for all batches.")
-    length = length_hint(loader)  # 0 for a generator
-    total = min(length, steps or length) or steps
+    total = min(filter(None, (length_hint(loader), steps)), default=None)  # unknown for a generator
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
     for number, (images, labels) in enumerate(bar, start=1):
