@@ -207,8 +207,9 @@ def test_predictions_that_are_not_digits_are_rejected() -> None:
     for predicted in ([10, 4], [-1, 4]):
         with pytest.raises(ValueError, match="from 0 to 9, got"):
             s5.confusion_matrix(torch.tensor([3, 4]), torch.tensor(predicted), "mnist")
-    with pytest.raises(RuntimeError, match="size"):
-        s5.confusion_matrix(torch.tensor([3, 4]), torch.tensor([3]), "mnist")
+    for predicted in (torch.tensor([3]), torch.zeros(2, 10), torch.tensor([3.0, 4.0])):
+        with pytest.raises(ValueError, match=r"Expected labels \[N\] and predictions int64 \[N\], got"):
+            s5.confusion_matrix(torch.tensor([3, 4]), predicted, "mnist")
 
 
 def test_single_points_and_equal_names_are_drawn() -> None:
@@ -267,3 +268,13 @@ def test_tensors_on_a_device_are_drawn() -> None:
     assert s5.image_grid([image], ["3"], "One", "mnist").axes
     confidence, correct = torch.tensor([0.5, 0.75]).as_subclass(OnDevice), torch.tensor([True, False])
     assert s5.reliability_diagram(confidence, correct.as_subclass(OnDevice), "t", None).alt
+
+
+def test_digit_as_numbers_takes_only_bytes() -> None:
+    for image in (torch.zeros(28, 28), torch.zeros(1, 28, 28).byte(), torch.zeros(27, 28).byte()):
+        with pytest.raises(ValueError, match=r"Expected a digit uint8 \[28, 28\], got"):
+            s5.digit_as_numbers(image, 3, "mnist")
+
+
+def test_weights_that_require_gradients_are_drawn(net: s5.Net) -> None:
+    assert s5.image_grid(net.conv1.weight[:3, 0], list("abc"), "Filters", None, signed=True).axes

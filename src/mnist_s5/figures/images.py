@@ -47,7 +47,7 @@ def image_grid(
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
         elif image.dtype == torch.uint8:
             shades |= {"vmin": 0, "vmax": 255}
-        _draw_image(axes, pixels.float().cpu().numpy(), side, shades)
+        _draw_image(axes, pixels.detach().float().cpu().numpy(), side, shades)
         axes.set_title(caption, fontsize=9)
     for axes in grid[len(images) :]:
         axes.axis("off")
@@ -73,6 +73,8 @@ def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure
 
 def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
     """Draw one digit, uint8 [28, 28], as the table of its 784 numbers, each cell shaded by its value."""
+    if image.shape != (28, 28) or image.dtype != torch.uint8:
+        raise ValueError(f"Expected a digit uint8 [28, 28], got {str(image.dtype)[6:]} {list(image.shape)}.")
     alt = "The numbers are high where the strokes are"
     figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, TALL)
     axes = figure.subplots()
@@ -88,7 +90,10 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
 def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
     """Draw how often each label (row) was predicted as each digit (column). Only mistakes are colored."""
     check_not_empty("predictions", labels)
-    both = torch.stack([labels, predicted]).cpu()  # raises an error for different lengths
+    if labels.ndim != 1 or labels.shape != predicted.shape or predicted.is_floating_point():
+        got = f"{list(labels.shape)} and {str(predicted.dtype)[6:]} {list(predicted.shape)}"
+        raise ValueError(f"Expected labels [N] and predictions int64 [N], got {got}. Use log_probs.argmax(dim=1).")
+    both = torch.stack([labels, predicted]).cpu().long()
     if len(wrong := both[(both < 0) | (both > 9)]):
         raise ValueError(f"Expected labels and predictions from 0 to 9, got {int(wrong[0])}.")
     counts = torch.bincount(both[0] * 10 + both[1], minlength=100).view(10, 10)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -88,9 +89,8 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
         else:
             raise RunError(f"There is no notebook {name}. {did_you_mean(name, ['all', *ours])}")
     found = list({path.resolve(): path for path in found}.values())
-    names = [path.name for path in found]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(path.name for path in found).items():
+        if count > 1:
             raise RunError(f"Two notebooks are named {name}. Run each with its own --out.")
     return found
 
@@ -118,28 +118,23 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], timeo
     target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
+
+    def stopped(why: str) -> RunError:
+        return RunError(f"{notebook.stem} stopped: {why} (see {unfinished}).")
+
+    paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
+    options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": timeout}
+    options["extra_arguments"] = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
     try:
-        quiet = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
-        paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
-        options = {
-            "kernel_name": "python3",
-            "language": "python",
-            "extra_arguments": quiet,
-            "execution_timeout": timeout,
-        }
         done = execute_notebook(*paths, parameters, **options)
     except PapermillExecutionError as error:
-        raise RunError(f"{notebook.stem} stopped: {error.ename}: {error.evalue} (see {unfinished}).") from None
+        raise stopped(f"{error.ename}: {error.evalue}") from None
     except TimeoutError:
-        raise RunError(
-            f"{notebook.stem} stopped: a cell took more than {timeout} seconds (see {unfinished})."
-        ) from None
+        raise stopped(f"a cell took more than {timeout} seconds") from None
     except RuntimeError as error:  # the kernel died
-        raise RunError(
-            f"{notebook.stem} stopped: {error}. The kernel may have run out of memory (see {unfinished})."
-        ) from error
+        raise stopped(f"{error}. The kernel may have run out of memory") from error
     if any(output.get("ename") == "SystemExit" for cell in done.cells for output in cell.get("outputs", [])):
-        raise RunError(f"{notebook.stem} stopped: a cell called exit() (see {unfinished}).")
+        raise stopped("a cell called exit()")
     try:
         os.replace(unfinished, target)
     except OSError as error:

@@ -208,9 +208,8 @@ class RunFolder:
             CheckpointError: If another process has written a resume file since the last epoch.
         """
         newest, found = self.folder / f"epoch-{len(history):06}.pt", self._newest()
-        if found and found != self.newest and found[0] >= newest and newest not in self.stale:
-            ways = "Use a separate folder for each run."
-            raise CheckpointError(f"Another process wrote to {self.folder} during this run. {ways}")
+        if found and found != self.newest and found[0] >= newest:
+            raise CheckpointError(f"Another process wrote to {self.folder} during this run. Use a folder for each run.")
         self.saved_environment = self.environment
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
@@ -290,7 +289,7 @@ def _settings(model: nn.Module) -> str:
             values |= {**outside.globals, **outside.nonlocals}
         for key, value in values.items():
             text = getattr(value, "__qualname__", str(value))
-            if text != str(value) or isinstance(value, bool | int | float | str | list | tuple | dict | None):
+            if text != str(value) or isinstance(value, int | float | str | list | tuple | dict | None):
                 found.append(f"{name}.{key}={text}".lstrip("."))
     return ", ".join(text for text in found if " at 0x" not in text)  # an address differs from run to run
 
