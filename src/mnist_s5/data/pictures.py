@@ -19,7 +19,7 @@ MAX_PIXELS = 50_000_000
 
 
 class ImageError(ValueError):
-    """The file cannot be read as an image, or does not show exactly one digit. The message says why."""
+    """The file is not a readable image, or does not show exactly one digit. The message says why."""
 
 
 def _open(path: str | Path) -> Image.Image:
