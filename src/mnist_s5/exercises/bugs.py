@@ -48,9 +48,9 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
 
 @exercise(
     title="A correct test loop",
-    task="Compute the mean loss over batches of different sizes, for a network with dropout. Avoid four mistakes: "
-    "forgetting `eval`, keeping the graph in memory, counting the smaller last batch too much, and leaving the model "
-    "in `eval` mode.",
+    task="Compute the mean loss over batches of different sizes, for a network with dropout that returns "
+    "log-probabilities. Avoid four mistakes: forgetting `eval`, keeping the graph in memory, giving small batches too much "
+    "weight, and leaving the model in `eval` mode.",
     hint="`with torch.no_grad():` keeps no graph, and `.item()` for each batch keeps only one. Sum the losses, and "
     "count the digits.",
     difficulty=3,
@@ -59,7 +59,7 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
     forbidden={Tensor.backward: "backward()"},
 )
 def test_loss(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    """batches: images and labels, int64 [N]; N varies. Return nats per digit. Leave the model in training mode."""
+    """batches: images and labels, int64 [N]; N varies. Return nats per digit, a plain number. Keep training mode."""
     model.eval()
     with torch.no_grad():
         total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)

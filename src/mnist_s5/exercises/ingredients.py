@@ -26,7 +26,7 @@ def _batch_and_smoothing(generator: Generator) -> tuple[Tensor, Tensor, float]:
     make_inputs=_batch_and_smoothing,
 )
 def smoothed_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss, no dimensions."""
+    """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss in nats, float []."""
     return -(1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() - smoothing * log_probs.mean()
 
 

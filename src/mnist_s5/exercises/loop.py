@@ -27,7 +27,7 @@ def _batch(generator: Generator, n: int) -> tuple[Tensor, Tensor]:
     forbidden={F.nll_loss: "F.nll_loss", F.cross_entropy: "F.cross_entropy"},
 )
 def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, a tensor without dimensions."""
+    """log_probs: float [N, 10]; labels: int64 [N]. Return the mean loss in nats, float []."""
     return -log_probs[torch.arange(len(labels)), labels].mean()
 
 
