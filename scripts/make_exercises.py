@@ -16,7 +16,8 @@ HOW = """# Exercises {number}
 
 {count} exercises for [{title}](../{notebook}.ipynb), about {minutes} minutes. Replace `raise NotImplementedError` \
 with your code, and run the cell. It checks your function on random inputs, and prints whether it is correct, or which \
-mistake it makes. Do not change the inputs, unless the task asks for it. If you are stuck, open the hint or the solution under each task."""
+mistake it makes. Do not change the inputs, unless the task asks for it. \
+If you are stuck, open the hint or the solution under each task."""
 
 TASK = """## {title}
 

@@ -49,8 +49,8 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
 @exercise(
     title="A correct test loop",
     task="Compute the mean loss over batches of different sizes, for a network with dropout that returns "
-    "log-probabilities. Avoid four mistakes: forgetting `eval`, keeping the graph in memory, giving small batches too much "
-    "weight, and leaving the model in `eval` mode.",
+    "log-probabilities. Avoid four mistakes: forgetting `eval`, keeping the graph in memory, giving small batches too "
+    "much weight, and leaving the model in `eval` mode.",
     hint="`with torch.no_grad():` keeps no graph, and `.item()` for each batch keeps only one. Sum the losses, and "
     "count the digits.",
     difficulty=3,
