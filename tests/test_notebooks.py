@@ -272,7 +272,7 @@ def test_03_names_a_run_that_it_cannot_use(tmp_path: Path, monkeypatch: pytest.M
     recipe, sets = s5.get_recipe("reference", epochs=0.1), s5.load_mnist("sample")
     s5.fit(recipe, *sets, device="cpu", folder=tmp_path / "mine", network=Linear)
     for words, said in (
-        ([], "mine/model.safetensors belongs to another network than Net"),
+        ([], "mine.model.safetensors was saved from another network than Net"),
         (["--out", str(tmp_path / "mnie")], "There are no weights in .*mnie"),
     ):
         assert main(["run", "03_summary", "-p", "source", "sample", *words]) == 1
