@@ -57,15 +57,33 @@ def test_published_calls_return_dataset_and_loader() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "device", "workers"),
-    [("fork", "cpu", True), ("fork", "mps", False), ("spawn", "cuda", False), ("forkserver", "cpu", False)],
+    ("platform", "method", "device", "workers"),
+    [
+        ("linux", "fork", "cpu", True),
+        ("linux", "fork", "cuda", True),
+        ("linux", "forkserver", "cpu", False),
+        ("darwin", "fork", "mps", False),
+        ("darwin", "spawn", "cpu", False),
+        ("win32", "spawn", "cuda", False),
+    ],
 )
-def test_workers_and_pinning(monkeypatch: pytest.MonkeyPatch, method: str, device: str, workers: bool) -> None:
+def test_workers_and_pinning(
+    monkeypatch: pytest.MonkeyPatch, platform: str, method: str, device: str, workers: bool
+) -> None:
     monkeypatch.setattr(loaders.multiprocessing, "get_all_start_methods", lambda: [method])
     monkeypatch.setattr(loaders.multiprocessing, "get_start_method", lambda allow_none: None)
+    monkeypatch.setattr(loaders.sys, "platform", platform)
+    monkeypatch.setattr(loaders.os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     _, loader = s5.get_testloader(source="sample", device=device)
-    assert bool(loader.num_workers) == workers
+    assert loader.num_workers == (2 if workers else 0)
     assert loader.pin_memory == (device == "cuda")
+
+
+def test_one_core_gets_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders.multiprocessing, "get_start_method", lambda allow_none: "fork")
+    monkeypatch.setattr(loaders.sys, "platform", "linux")
+    monkeypatch.setattr(loaders.os, "sched_getaffinity", lambda process: {5}, raising=False)
+    assert s5.get_testloader(source="sample")[1].num_workers == 1
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])  # the defaults of Python 3.14, and of Windows and macOS

@@ -6,6 +6,7 @@ Both sample from torch's global generator, so `seed_everything` determines the o
 import math
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import torch
@@ -19,16 +20,15 @@ from .digits import DigitDataset, Transform, load_mnist, normalize
 def make_dataloader(
     dataset: DigitDataset, batch_size: int = 512, *, shuffle: bool = False, device: torch.device | str = "cpu"
 ) -> DataLoader:
-    """Return torch's DataLoader with pinned memory for CUDA, and two workers if Python's start method is fork.
+    """Return torch's DataLoader with pinned memory for CUDA, and up to two workers on Linux if it forks processes.
 
-    That is the default on Linux before Python 3.14. Other start methods import the script again and pickle the dataset,
-    which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda. MPS gets no
-    workers, because they can hang.
+    Fork is the default start method there before Python 3.14. Others import the script again and pickle the dataset,
+    which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda.
     """
     # Asking with allow_none does not fix the start method. The first of all methods is the default.
     kind = torch.device(device).type
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    workers = min(2, os.cpu_count() or 1) if method == "fork" and kind != "mps" else 0
+    workers = min(2, len(os.sched_getaffinity(0))) if sys.platform == "linux" and method == "fork" else 0
     return DataLoader(dataset, batch_size, shuffle, num_workers=workers, pin_memory=kind == "cuda")
 
 
