@@ -1,12 +1,15 @@
 """Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ...
 
 Writes each run to runs/RECIPE-SOURCE-SEED, and its metrics.json to results/RECIPE-SOURCE-SEED.json. The same seed gives
-the same run in 02_training. A network that was trained on the sample is also scored on MNIST's 10,000 test digits.
+the same run in 02_training. Every network is also scored on corrupted test digits, and one that was trained on the
+sample also on MNIST's 10,000 test digits.
 """
 
 import shutil
 import sys
+from statistics import mean
 
+from corruptions import corruption_accuracies
 from record import RESULTS
 
 import mnist_s5 as s5
@@ -21,9 +24,12 @@ def main(name: str, source: str, seeds: list[int]) -> None:
         shutil.rmtree(f"runs/{name}-{source}-{seed}", ignore_errors=True)
         run = s5.new_run(f"runs/{name}-{source}-{seed}")
         model, history = s5.fit(recipe, train_set, test_set, seed=seed, device=device, folder=run)
+        mnist = s5.load_mnist("mnist")[1]
         if source == "sample":
-            full = DeviceLoader(s5.load_mnist("mnist")[1], device=device)
-            s5.write_metrics(run, mnist_test_accuracy=s5.test(model, device, full).accuracy)
+            accuracy = s5.test(model, device, DeviceLoader(mnist, device=device)).accuracy
+            s5.write_metrics(run, mnist_test_accuracy=accuracy)
+        corrupted = corruption_accuracies(model, mnist, device)
+        s5.write_metrics(run, corrupted=mean(map(mean, corrupted.values())), corruptions=corrupted)
         shutil.copy(run / "metrics.json", RESULTS / f"{run.name}.json")
         print(f"{run.name}: {history[-1].test_accuracy:.2f}%")
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 import mnist_s5 as s5
 
@@ -43,6 +44,63 @@ def test_recorded_fields_are_those_of_recipes(path: Path) -> None:
     assert len(fields) >= 8
     recipe = s5.get_recipe(metrics["recipe"], metrics["dataset"])
     assert all(getattr(recipe, name) == value for name, value in fields.items())
+
+
+@pytest.mark.parametrize("benchmark", ["corruptions"], indirect=True)
+def test_corruptions_get_stronger_and_repeat(
+    benchmark: ModuleType, sample: tuple[s5.DigitDataset, s5.DigitDataset]
+) -> None:
+    digits, before = sample[1], torch.get_rng_state()
+    assert len(benchmark.CORRUPTIONS) == 16
+    for corruption, strengths in benchmark.CORRUPTIONS.items():
+        found = [benchmark.corrupt(digits, corruption, strength) for strength in strengths]
+        assert all(each.data.shape == digits.data.shape and each.data.dtype == torch.uint8 for each in found)
+        assert all(torch.equal(each.targets, digits.targets) for each in found)
+        assert torch.equal(found[0].data, benchmark.corrupt(digits, corruption, strengths[0]).data)
+        change = [(each.data.float() - found[0].data.float()).abs().mean() for each in found]
+        assert len(change) == 5
+        assert change == sorted(change), corruption.__name__
+        assert (found[0].data.float() - digits.data.float()).abs().mean() > 0.5  # gray levels of 255
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("benchmark", ["corruptions"], indirect=True)
+def test_corruption_accuracies_are_those_of_the_corrupted_digits(
+    benchmark: ModuleType, sample: tuple[s5.DigitDataset, s5.DigitDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "CORRUPTIONS", {benchmark.inverted: (1.0, 0.5), benchmark.thin: (0.0,)})
+    model, _ = s5.load_checkpoint()
+    found = benchmark.corruption_accuracies(model, sample[1], torch.device("cpu"))
+    clean = s5.test(model, "cpu", [(s5.normalize(sample[1].data[::5, None]), sample[1].targets[::5])]).accuracy
+    assert found["thin"] == [clean]
+    assert len(found["inverted"]) == 2
+
+
+@pytest.mark.parametrize("benchmark", ["ship"], indirect=True)
+def test_the_temperature_calibrates(benchmark: ModuleType) -> None:
+    torch.manual_seed(0)
+    log_probs = torch.randn(20_000, 10).mul(2).log_softmax(dim=1)
+    labels = log_probs.exp().multinomial(1).flatten()
+    assert benchmark.best_temperature(log_probs, labels) == pytest.approx(1, abs=0.03)
+    assert benchmark.best_temperature((3 * log_probs).log_softmax(dim=1), labels) == pytest.approx(3, abs=0.1)
+    model, images = s5.Net(), torch.randn(5, 1, 28, 28)
+    expected = (model(images) / 3).log_softmax(dim=1)
+    benchmark.scale(model, 3)
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmark", ["gpu"], indirect=True)
+def test_the_gpu_benchmark_runs(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "BACKEND", "eager")  # needs no compiler
+    monkeypatch.setattr(benchmark, "BATCH_SIZES", (64, 8192))
+    monkeypatch.setattr(benchmark.time_to_accuracy, "main", lambda *arguments: {"arguments": arguments})
+    found = benchmark.main(s5.get_device(), "sample", 1, epochs=0.5)
+    assert found["time_to_accuracy"]["arguments"] == ([1], 0.5, "sample", 0.25, {})
+    assert all(len(found[name]["test_accuracy"]) == 1 for name in ("fast", "best"))
+    assert min(found["fast"]["test_accuracy"]) > 80
+    assert list(found["images_per_second"]) == [64]
+    assert found["waits_per_step"] == 0
 
 
 @pytest.mark.slow

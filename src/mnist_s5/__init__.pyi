@@ -1,5 +1,9 @@
 # The names that the course exports. __init__.py loads each one when it is first used.
-from .data.augment import apply_affine as apply_affine, sample_affine as sample_affine
+from .data.augment import (
+    apply_affine as apply_affine,
+    photometric_distort as photometric_distort,
+    sample_affine as sample_affine,
+)
 from .data.digits import (
     MEAN as MEAN, STD as STD, DigitDataset as DigitDataset, load_mnist as load_mnist, normalize as normalize,
     train_transforms as train_transforms, train_val_split as train_val_split,

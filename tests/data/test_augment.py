@@ -94,6 +94,70 @@ def test_what_lies_outside_is_background() -> None:
     assert not s5.apply_affine(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), far).any()
 
 
+NOTHING = dict.fromkeys(
+    ("stroke_px", "line_px", "gradient", "noise", "salt_pepper", "invert_prob", "contrast_loss"), 0.0
+)
+
+
+def distorted(digits: Tensor, photometric_prob: float = 1.0, **amounts: float) -> Tensor:
+    """Return copies of digits with these distortions and no others, float [N, 1, 28, 28], 0 to 1."""
+    torch.manual_seed(3)
+    return s5.photometric_distort(digits[:, None].float(), photometric_prob, **NOTHING | amounts) / 255
+
+
+def test_no_amount_changes_nothing(digits: Tensor) -> None:
+    images = digits[:100, None] / 255
+    torch.testing.assert_close(distorted(digits[:100]), images)
+    assert torch.equal(distorted(digits[:100], 0.0, noise=1), images)
+
+
+def test_the_fraction_is_distorted_and_the_rest_is_left(digits: Tensor) -> None:
+    inverted = distorted(digits[:100], 0.3, invert_prob=1)
+    torch.testing.assert_close(inverted[:30], 1 - digits[:30, None] / 255)
+    assert torch.equal(inverted[30:], digits[30:100, None] / 255)
+    one = torch.zeros(1, 1, 28, 28)
+    counts = [int(s5.photometric_distort(one, 0.3, **NOTHING | {"invert_prob": 1}).any()) for _ in range(1000)]
+    assert sum(counts) / 1000 == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / 1000))  # also for batches of one image
+
+
+@pytest.mark.parametrize(
+    ("amounts", "low", "high"),  # the smallest and largest change of a pixel of a black image
+    [
+        ({"line_px": 6}, 0, 1),
+        ({"gradient": 0.6}, 0, 0.6),
+        ({"noise": 0.4}, 0, 0.4),
+        ({"salt_pepper": 0.15}, 0, 1),
+        ({"contrast_loss": 0.8}, 0, 0.8),
+    ],
+)
+def test_the_amount_of_each_distortion(amounts: dict[str, float], low: float, high: float) -> None:
+    images = distorted(torch.zeros(3000, 28, 28, dtype=torch.uint8), **amounts)
+    assert images.min() == low
+    assert 0.9 * high < images.max() <= high + 1e-6
+    changed = images.flatten(1).any(dim=1).float().mean().item()
+    share = 1 / 3 if "line_px" not in amounts else 2 / 9  # a third of the lines is black
+    assert changed == pytest.approx(share, abs=0.04)
+
+
+def test_strokes_get_thicker_and_thinner(digits: Tensor) -> None:
+    before = digits[:, None] / 255
+    after = distorted(digits, stroke_px=0.5)
+    change = (after - before).sum((1, 2, 3)) / before.sum((1, 2, 3))
+    thicker, thinner = ((after >= before - 1e-6).flatten(1).all(1), (after <= before + 1e-6).flatten(1).all(1))
+    assert (thicker | thinner).all()
+    assert 0.2 < (change > 0.01).float().mean() < 0.4
+    assert 0.2 < (change < -0.01).float().mean() < 0.4
+
+
+def test_each_image_gets_distortions_of_its_own(digits: Tensor) -> None:
+    torch.manual_seed(3)
+    images = s5.photometric_distort(digits[:1, None].expand(64, 1, 28, 28))
+    assert len({image.numpy().tobytes() for image in images}) > 55  # a few get nothing
+    assert ((images >= 0) & (images <= 255)).all()
+    torch.manual_seed(3)
+    assert torch.equal(images, s5.photometric_distort(digits[:1, None].expand(64, 1, 28, 28)))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_gpu_transforms_alike(digits: Tensor) -> None:
     affine = sampled(len(digits), degrees=15, scale_jitter=0.1, translate_px=2)

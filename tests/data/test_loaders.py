@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,8 @@ def test_a_device_loaders_batches(sample: tuple[s5.DigitDataset, s5.DigitDataset
 
 
 def test_a_device_loader_repeats_for_a_seed(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:
-    loader = DeviceLoader(sample[0], 1000, partial(s5.sample_affine, degrees=15), shuffle=True)
+    recipe = s5.get_recipe("fast", batch_size=1000)
+    loader, _ = s5.make_loaders(recipe, *sample)
 
     def two_epochs(seed: int) -> list[torch.Tensor]:
         s5.seed_everything(seed)

@@ -59,6 +59,7 @@ def test_a_recipe_adapts_to_the_sample_and_to_changes() -> None:
         ("nesterov", "yes", "True or False"),
         ("flip_prob", 1.5, "0 to 1"),
         ("crop_prob", -0.1, "0 to 1"),
+        ("photometric_prob", 1.1, "0 to 1"),
         ("scale_jitter", 1.0, "less than 1"),
         ("translate_px", 29, "28"),
         ("degrees", math.nan, "180"),

@@ -1,5 +1,9 @@
-"""Batched affine augmentation: transform a whole batch at once, with independent random parameters per image."""
+"""Batched augmentation: transform a whole batch at once on its device, with independent random parameters per image.
 
+Random numbers come from the global generator of that device, which `seed_everything` seeds.
+"""
+
+import math
 from functools import lru_cache
 
 import torch
@@ -16,8 +20,9 @@ def sample_affine(
     translate_px: float = 0.0,
     flip_prob: float = 0.0,
     augment_prob: float = 1.0,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Sample random affine matrices for n images from torch's global CPU generator.
+    """Sample random affine matrices for n images.
 
     Angles, scales, and shifts are uniform.
 
@@ -28,28 +33,27 @@ def sample_affine(
         scale_jitter: Maximum relative change in size. 0.1 scales by 0.9 to 1.1.
         translate_px: Maximum shift in pixels, horizontally and vertically.
         flip_prob: Probability of a horizontal flip.
-        augment_prob: Probability of augmenting an image. Otherwise its matrix is the identity.
+        augment_prob: Probability of transforming an image. Otherwise its matrix is the identity.
+        device: Where to sample.
 
     Returns:
         Float tensor [n, 2, 3]. Each maps output to input coordinates, normalized to [-1, 1] as in `F.affine_grid`.
     """
 
     def uniform(limit: float) -> Tensor:
-        return limit * (2 * torch.rand(n) - 1)
+        return limit * (2 * torch.rand(n, device=device) - 1)
 
     def happens(probability: float) -> Tensor:
-        return torch.rand(n) < probability
+        return torch.rand(n, device=device) < probability
 
     # The inverse scale, because matrices map output to input. 14 pixels are half of 28, so they are 1 in coordinates.
     angle, scale = torch.deg2rad(uniform(degrees)), 1 / (1 + uniform(scale_jitter))
     scale = torch.where(happens(crop_prob), scale * 22 / 28, scale)
     mirror = torch.where(happens(flip_prob), -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    rows = (
-        torch.stack([mirror * cos, -mirror * sin, uniform(translate_px / 14)], 1),
-        torch.stack([sin, cos, uniform(translate_px / 14)], 1),
-    )
-    return torch.where(happens(augment_prob).view(-1, 1, 1), torch.stack(rows, 1), torch.eye(2, 3))
+    x, y = uniform(translate_px / 14), uniform(translate_px / 14)
+    theta = torch.stack([mirror * cos, -mirror * sin, x, sin, cos, y], dim=1).view(n, 2, 3)
+    return torch.where(happens(augment_prob).view(n, 1, 1), theta, torch.eye(2, 3, device=device))
 
 
 @lru_cache
@@ -76,3 +80,64 @@ def apply_affine(images: Tensor, theta: Tensor) -> Tensor:
     side = images.shape[-1]
     grid = (theta.reshape(-1, 3) @ _pixel_centers(side, images.device)).view(-1, 2, side, side)
     return F.grid_sample(images.float(), grid.permute(0, 2, 3, 1), align_corners=False)
+
+
+def photometric_distort(
+    images: Tensor,
+    photometric_prob: float = 1.0,
+    *,
+    stroke_px: float = 0.5,
+    line_px: float = 6.0,
+    gradient: float = 0.6,
+    noise: float = 0.4,
+    salt_pepper: float = 0.15,
+    invert_prob: float = 0.3,
+    contrast_loss: float = 0.8,
+) -> Tensor:
+    """Distort the first images of a batch, which are a random sample if the loader shuffles.
+
+    Each of them gets each kind of distortion with a probability of 1/3, and with a uniform amount up to the maximum.
+    So most get several kinds, and few get all.
+
+    Args:
+        images: Float [N, 1, S, S], from 0 (background) to 255.
+        photometric_prob: Fraction of the images to distort.
+        stroke_px: Maximum change of the strokes, in pixels on each side, up to 1. They get thicker or thinner.
+        line_px: Maximum width of a line across the image: white, black, or inverting what is below it.
+        gradient: Maximum brightness that the background reaches on one side of the image. 1 is that of a stroke.
+        noise: Maximum amplitude of uniform noise.
+        salt_pepper: Maximum fraction of pixels that become black or white.
+        invert_prob: Probability of dark strokes on a bright background.
+        contrast_loss: Maximum reduction of the contrast. The background gets a random gray level.
+
+    Returns:
+        Float [N, 1, S, S], from 0 to 255.
+    """
+    n, side, device = int(photometric_prob * len(images) + torch.rand(()).item()), images.shape[-1], images.device
+    if not n:
+        return images
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(n, 1, 1, 1, device=device).uniform_(low, high)
+
+    def sometimes(limit: float) -> Tensor:
+        return limit * uniform(-2, 1).clamp(min=0)
+
+    def distance() -> Tensor:  # in pixels, from a random line that passes near the center; negative on one side
+        angle, offset = uniform(0, 2 * math.pi), uniform(-0.4, 0.4)
+        line = torch.cat([angle.cos(), angle.sin(), offset], dim=1).view(n, 3)
+        return (line @ _pixel_centers(side, device)).view(n, 1, side, side) * side / 2
+
+    x = images[:n] / 255
+    change = sometimes(stroke_px) - sometimes(stroke_px)
+    thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x
+    x = x + change.clamp(min=0) * thicker + change.clamp(max=0) * thinner
+    color = uniform(0, 3).floor() / 2  # 0, 1/2, or 1
+    x = x.lerp(torch.where(color == 0.5, 1 - x, color), (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
+    x = x + (1 - x) * sometimes(gradient) * (0.5 + distance() / side).clamp(0, 1)
+    random, extreme = torch.rand_like(x), sometimes(salt_pepper) / 2
+    x = x + sometimes(noise) * (2 * random - 1)
+    x = torch.where(random < extreme, 0, torch.where(random > 1 - extreme, 1, x)).clamp(0, 1)
+    x = torch.where(uniform(0, 1) < invert_prob, 1 - x, x)
+    contrast = 1 - sometimes(contrast_loss)
+    return torch.cat([255 * (contrast * x + (1 - contrast) * uniform(0, 1)), images[n:]])

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .augment import apply_affine
 from .digits import DigitDataset, Transform, load_mnist, normalize
 
 
@@ -41,8 +40,7 @@ class DeviceLoader:
     Args:
         dataset: The digits.
         batch_size: Images per batch. The last batch may be smaller.
-        transform_sampler: Called with the number of images, returns one affine matrix per image, like `sample_affine`.
-            None disables augmentation.
+        augment: Called with each batch, uint8 [N, 1, 28, 28], returns the augmented images, with values from 0 to 255.
         shuffle: Whether to reshuffle every epoch.
         device: Device that holds the data.
     """
@@ -51,27 +49,23 @@ class DeviceLoader:
         self,
         dataset: DigitDataset,
         batch_size: int = 512,
-        transform_sampler: Callable[[int], Tensor] | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
         *,
         shuffle: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.dataset, self.batch_size = dataset, batch_size
-        self.transform_sampler, self.shuffle = transform_sampler, shuffle
+        self.dataset, self.batch_size, self.augment, self.shuffle = dataset, batch_size, augment, shuffle
         self.images, self.labels = dataset.data.unsqueeze(1).to(device), dataset.targets.to(device)
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n, device = len(self.labels), self.labels.device
-        # Sample on the CPU, so every device gets the same numbers, and for the whole epoch, so no step waits for them.
-        order = (torch.randperm(n) if self.shuffle else torch.arange(n)).to(device)
-        theta = self.transform_sampler(n).to(device) if self.transform_sampler else None
-        for start in range(0, n, self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            images = self.images[order[batch]]
-            yield normalize(images if theta is None else apply_affine(images, theta[batch])), self.labels[order[batch]]
+        n = len(self.labels)
+        order = torch.randperm(n) if self.shuffle else torch.arange(n)  # sampled on the CPU: the same on every device
+        for batch in order.to(self.labels.device).split(self.batch_size):
+            images = self.images[batch]
+            yield normalize(self.augment(images) if self.augment else images), self.labels[batch]
 
 
 def get_trainloader(

@@ -15,7 +15,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR, StepLR
 from torch.utils.data import DataLoader
 
-from ..data.augment import sample_affine
+from ..data.augment import apply_affine, photometric_distort, sample_affine
 from ..data.digits import DigitDataset, train_transforms
 from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import get_device, seed_everything
@@ -46,6 +46,14 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
     return model.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
+def augment(images: Tensor, recipe: Recipe) -> Tensor:
+    """Augment a batch as the recipe says: uint8 [N, 1, S, S] to float, both from 0 to 255."""
+    fields = ("crop_prob", "degrees", "scale_jitter", "translate_px", "flip_prob", "augment_prob")
+    affine: dict[str, Any] = {name: getattr(recipe, name) for name in fields}
+    theta = sample_affine(len(images), **affine, device=images.device)
+    return photometric_distort(apply_affine(images, theta), recipe.photometric_prob)
+
+
 def make_loaders(
     recipe: Recipe, train_set: DigitDataset, test_set: DigitDataset, device: torch.device | str = "cpu"
 ) -> tuple[DataLoader | DeviceLoader, DeviceLoader]:
@@ -59,18 +67,13 @@ def make_loaders(
     """
     for dataset in (train_set, test_set):
         check_dataset(dataset)
-    classic: dict[str, Any] = {"crop_prob": recipe.crop_prob, "degrees": recipe.degrees, "flip_prob": recipe.flip_prob}
     test_loader = DeviceLoader(test_set, device=device)
-    if not recipe.batch_augment:
-        by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, train_transforms(**classic))
-        return make_dataloader(by_image, recipe.batch_size, shuffle=True, device=device), test_loader
-    more: dict[str, Any] = {
-        "scale_jitter": recipe.scale_jitter,
-        "translate_px": recipe.translate_px,
-        "augment_prob": recipe.augment_prob,
-    }
-    sampler = partial(sample_affine, **classic, **more)
-    return DeviceLoader(train_set, recipe.batch_size, sampler, shuffle=True, device=device), test_loader
+    if recipe.batch_augment:
+        augmented = partial(augment, recipe=recipe)
+        return DeviceLoader(train_set, recipe.batch_size, augmented, shuffle=True, device=device), test_loader
+    transform = train_transforms(recipe.flip_prob, recipe.crop_prob, recipe.degrees)
+    by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, transform)
+    return make_dataloader(by_image, recipe.batch_size, shuffle=True, device=device), test_loader
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:

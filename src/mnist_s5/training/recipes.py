@@ -28,6 +28,7 @@ _MUST_BE = {  # every other field is True or False
     "translate_px": ("a number of pixels from 0 to 28", lambda x: 0 <= x <= 28),
     "flip_prob": _PROBABILITY,
     "augment_prob": _PROBABILITY,
+    "photometric_prob": _PROBABILITY,
 }
 
 
@@ -51,6 +52,7 @@ class Recipe:
         label_smoothing: Fraction of each label that is spread over all ten classes (Szegedy et al. 2016).
         batch_augment: Whether to augment whole batches on the device, instead of one PIL image at a time.
         crop_prob, degrees, scale_jitter, translate_px, flip_prob, augment_prob: See `sample_affine`.
+        photometric_prob: Fraction of the digits that `photometric_distort` distorts.
         channels_last: Whether to use the channels_last memory format.
         use_bf16: Whether to use bfloat16 autocast on devices that support it.
 
@@ -76,6 +78,7 @@ class Recipe:
     translate_px: float = 0.0
     flip_prob: float = 0.0
     augment_prob: float = 1.0
+    photometric_prob: float = 0.0
     channels_last: bool = False
     use_bf16: bool = False
 
@@ -97,8 +100,10 @@ class Recipe:
             raise ValueError("nesterov=False does not work with muon=True. Set nesterov=True.")
         if self.weight_decay and not self.muon:
             raise ValueError(f"weight_decay={self.weight_decay!r} works only with Muon. Set muon=True.")
-        if (self.scale_jitter or self.translate_px or self.augment_prob < 1) and not self.batch_augment:
-            raise ValueError("scale_jitter, translate_px, and augment_prob work only with batch_augment=True. Set it.")
+        needs_batches = self.scale_jitter or self.translate_px or self.augment_prob < 1 or self.photometric_prob
+        if needs_batches and not self.batch_augment:
+            names = "scale_jitter, translate_px, augment_prob, and photometric_prob"
+            raise ValueError(f"{names} work only with batch_augment=True. Set it.")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Return the total number of steps, at least one."""
@@ -120,9 +125,7 @@ _BEST = replace(
 )  # fmt: skip
 RECIPES = {recipe.name: recipe for recipe in (Recipe("reference"), _FAST, _BEST)}
 # With 4,000 images, `fast` needs more epochs, smaller batches, and gentler settings.
-ON_SAMPLE: dict[str, dict[str, Any]] = {
-    "fast": {"epochs": 16, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.1}
-}
+ON_SAMPLE = {"fast": {"epochs": 16, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.1}}
 
 
 def get_recipe(name: str, dataset: str = "mnist", **changes: Any) -> Recipe:
