@@ -1,8 +1,11 @@
-"""Device selection and random seeds."""
+"""Device selection, random seeds, and memory."""
 
+import contextlib
+import ctypes
 import operator
 import random
 import re
+import sys
 
 import numpy as np
 import torch
@@ -51,3 +54,16 @@ def seed_everything(seed: int, epoch: int = 0) -> None:
     np.random.seed(seed)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep freed memory for its next tensors, if it uses glibc.
+
+    By default, glibc returns the memory of a large tensor to the system at once. Then each training step on the CPU
+    gets new pages, and the system first fills them with zeros.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # other C libraries have no mallopt
+            libc = ctypes.CDLL(None)
+            libc.mallopt(-4, 0)  # M_MMAP_MAX: allocate nothing outside the heap
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: up to 2 GB of the heap may be unused
