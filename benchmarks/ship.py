@@ -46,11 +46,16 @@ def main(source: str = "mnist", run: str = "runs/best-mnist-1") -> None:
     rest, val_set = s5.train_val_split(train_set)
     other, _ = s5.fit(recipe, rest, val_set, seed=facts["seed"], device=device)
     temperature = best_temperature(predictions(other, val_set, device), val_set.targets)
-    losses = {"test_loss_before": s5.test(model.to(device), device, DeviceLoader(test_set, device=device)).loss}
-    scale(model, temperature)
-    loss, accuracy = s5.test(model, device, DeviceLoader(test_set, device=device))
-    save_checkpoint(model, PRETRAINED_WEIGHTS, **facts | {"test_loss": loss, "temperature": temperature})
-    print(record("temperature", temperature=temperature, test_loss=loss, test_accuracy=accuracy, **losses).name)
+    found: dict[str, float] = {"temperature": temperature}
+    for when in ("before", "after"):
+        log_probs = predictions(model.to(device), test_set, device)
+        found[f"test_loss_{when}"] = F.nll_loss(log_probs, test_set.targets).item()
+        found[f"mean_confidence_{when}"] = log_probs.exp().max(dim=1).values.mean().item()
+        if when == "before":
+            scale(model, temperature)
+    facts |= {"test_loss": found["test_loss_after"], "temperature": temperature}
+    save_checkpoint(model, PRETRAINED_WEIGHTS, **facts)
+    print(record("temperature", test_accuracy=facts["test_accuracy"], **found).name)
 
 
 if __name__ == "__main__":

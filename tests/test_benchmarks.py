@@ -103,6 +103,12 @@ def test_the_gpu_benchmark_runs(benchmark: ModuleType, monkeypatch: pytest.Monke
     assert found["waits_per_step"] == 0
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("benchmark", ["gpu"], indirect=True)
+def test_no_step_waits_for_the_gpu(benchmark: ModuleType, sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:
+    assert benchmark.waits_per_step(s5.get_recipe("fast", photometric_prob=0.2), sample, torch.device("cuda")) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["time_to_accuracy"], indirect=True)
 def test_time_to_accuracy_reports_a_missed_target(benchmark: ModuleType) -> None:

@@ -135,8 +135,7 @@ def test_the_amount_of_each_distortion(amounts: dict[str, float], low: float, hi
     assert images.min() == low
     assert 0.9 * high < images.max() <= high + 1e-6
     changed = images.flatten(1).any(dim=1).float().mean().item()
-    share = 1 / 3 if "line_px" not in amounts else 2 / 9  # a third of the lines is black
-    assert changed == pytest.approx(share, abs=0.04)
+    assert changed == pytest.approx(1 / 3, abs=0.04)
 
 
 def test_strokes_get_thicker_and_thinner(digits: Tensor) -> None:

@@ -89,7 +89,7 @@ def test_unknown_names_get_the_allowed_ones() -> None:
         s5.get_recipe("fast", momentum=0)
     with pytest.raises(ValueError, match="Set nesterov=True"):
         s5.get_recipe("fast", nesterov=False)
-    with pytest.raises(ValueError, match="only with batch_augment=True"):
+    with pytest.raises(ValueError, match="need batch_augment=True"):
         s5.get_recipe("reference", translate_px=2.0)
     with pytest.raises(ValueError, match="Did you mean learning_rate"):
         s5.get_recipe("fast", learnig_rate=0.1)

@@ -49,11 +49,10 @@ def sample_affine(
     # The inverse scale, because matrices map output to input. 14 pixels are half of 28, so they are 1 in coordinates.
     angle, scale = torch.deg2rad(uniform(degrees)), 1 / (1 + uniform(scale_jitter))
     scale = torch.where(happens(crop_prob), scale * 22 / 28, scale)
-    mirror = torch.where(happens(flip_prob), -1.0, 1.0)
+    flip = torch.where(happens(flip_prob), -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    x, y = uniform(translate_px / 14), uniform(translate_px / 14)
-    theta = torch.stack([mirror * cos, -mirror * sin, x, sin, cos, y], dim=1).view(n, 2, 3)
-    return torch.where(happens(augment_prob).view(n, 1, 1), theta, torch.eye(2, 3, device=device))
+    theta = torch.stack([flip * cos, -flip * sin, uniform(translate_px / 14), sin, cos, uniform(translate_px / 14)], 1)
+    return torch.where(happens(augment_prob).view(n, 1, 1), theta.view(n, 2, 3), torch.eye(2, 3, device=device))
 
 
 @lru_cache
@@ -94,19 +93,19 @@ def photometric_distort(
     invert_prob: float = 0.3,
     contrast_loss: float = 0.8,
 ) -> Tensor:
-    """Distort the first images of a batch, which are a random sample if the loader shuffles.
+    """Distort strokes, background, and contrast of a fraction of the images, and add noise and lines.
 
-    Each of them gets each kind of distortion with a probability of 1/3, and with a uniform amount up to the maximum.
-    So most get several kinds, and few get all.
+    The distorted images are the first ones, which are a random sample if the loader shuffles. Each kind of distortion
+    changes a third of them, by an amount that is uniform between zero and its maximum, so most images get several.
 
     Args:
         images: Float [N, 1, S, S], from 0 (background) to 255.
         photometric_prob: Fraction of the images to distort.
-        stroke_px: Maximum change of the strokes, in pixels on each side, up to 1. They get thicker or thinner.
-        line_px: Maximum width of a line across the image: white, black, or inverting what is below it.
-        gradient: Maximum brightness that the background reaches on one side of the image. 1 is that of a stroke.
-        noise: Maximum amplitude of uniform noise.
-        salt_pepper: Maximum fraction of pixels that become black or white.
+        stroke_px: Maximum change of the strokes, in pixels on each side. They get thicker or thinner. At most 1.
+        line_px: Maximum width in pixels of a line across the image, which inverts what it crosses.
+        gradient: Maximum brightness that the background rises to, on one side of the image. 1 is a stroke's brightness.
+        noise: Maximum amplitude of uniform noise. 1 is a stroke's brightness.
+        salt_pepper: Maximum fraction of the pixels that become black or white.
         invert_prob: Probability of dark strokes on a bright background.
         contrast_loss: Maximum reduction of the contrast. The background gets a random gray level.
 
@@ -120,8 +119,8 @@ def photometric_distort(
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(n, 1, 1, 1, device=device).uniform_(low, high)
 
-    def sometimes(limit: float) -> Tensor:
-        return limit * uniform(-2, 1).clamp(min=0)
+    def sometimes(maximum: float) -> Tensor:  # zero in two thirds of the images
+        return maximum * uniform(-2, 1).clamp(min=0)
 
     def distance() -> Tensor:  # in pixels, from a random line that passes near the center; negative on one side
         angle, offset = uniform(0, 2 * math.pi), uniform(-0.4, 0.4)
@@ -130,10 +129,9 @@ def photometric_distort(
 
     x = images[:n] / 255
     change = sometimes(stroke_px) - sometimes(stroke_px)
-    thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x
+    thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x  # the change by one pixel
     x = x + change.clamp(min=0) * thicker + change.clamp(max=0) * thinner
-    color = uniform(0, 3).floor() / 2  # 0, 1/2, or 1
-    x = x.lerp(torch.where(color == 0.5, 1 - x, color), (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
+    x = x.lerp(1 - x, (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
     x = x + (1 - x) * sometimes(gradient) * (0.5 + distance() / side).clamp(0, 1)
     random, extreme = torch.rand_like(x), sometimes(salt_pepper) / 2
     x = x + sometimes(noise) * (2 * random - 1)

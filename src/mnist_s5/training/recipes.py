@@ -102,8 +102,7 @@ class Recipe:
             raise ValueError(f"weight_decay={self.weight_decay!r} works only with Muon. Set muon=True.")
         needs_batches = self.scale_jitter or self.translate_px or self.augment_prob < 1 or self.photometric_prob
         if needs_batches and not self.batch_augment:
-            names = "scale_jitter, translate_px, augment_prob, and photometric_prob"
-            raise ValueError(f"{names} work only with batch_augment=True. Set it.")
+            raise ValueError("scale_jitter, translate_px, augment_prob, and photometric_prob need batch_augment=True.")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Return the total number of steps, at least one."""
