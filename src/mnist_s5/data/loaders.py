@@ -25,10 +25,9 @@ def make_dataloader(
     which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda.
     """
     # Asking with allow_none does not fix the start method. The first of all methods is the default.
-    kind = torch.device(device).type
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     workers = min(2, len(os.sched_getaffinity(0))) if sys.platform == "linux" and method == "fork" else 0
-    return DataLoader(dataset, batch_size, shuffle, num_workers=workers, pin_memory=kind == "cuda")
+    return DataLoader(dataset, batch_size, shuffle, num_workers=workers, pin_memory=torch.device(device).type == "cuda")
 
 
 class DeviceLoader:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ..data.augment import apply_affine, photometric_distort, sample_affine
 from ..data.digits import DigitDataset, train_transforms
 from ..data.loaders import DeviceLoader, make_dataloader
-from ..device import get_device, keep_freed_memory, seed_everything
+from ..device import get_device, seed_everything
 from ..model import Net
 from .checkpoint import Epoch, History, RunFolder, describe_environment, describe_run
 from .checks import check_dataset
@@ -155,7 +155,6 @@ def fit(
     """
     seed, device = operator.index(seed), get_device(device)
     seed_everything(seed)
-    keep_freed_memory()
     model = make_model(recipe, network, device)
     train_loader, test_loader = make_loaders(recipe, train_set, test_set, device)
     per_epoch, dtype = len(train_loader), recipe.dtype(device)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from ..device import keep_freed_memory
 from .checks import check_batch, check_loss, check_optimizer, check_output
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
@@ -60,6 +61,7 @@ def train(
             the optimizer belongs to another model.
     """
     device = torch.device(device)
+    keep_freed_memory()
     check_optimizer(model, optimizer)
     model.train()
     outputs = []
