@@ -102,7 +102,7 @@ def photometric_distort(
         images: Float [N, 1, S, S], from 0 (background) to 255.
         photometric_prob: Fraction of the images to distort.
         stroke_px: Maximum change of the strokes, in pixels on each side. They get thicker or thinner. At most 1.
-        line_px: Maximum width in pixels of a line across the image, which inverts what it crosses.
+        line_px: Maximum width in pixels of a line across the image. It is white, or inverts what it crosses.
         gradient: Maximum brightness that the background rises to, on one side of the image. 1 is a stroke's brightness.
         noise: Maximum amplitude of uniform noise. 1 is a stroke's brightness.
         salt_pepper: Maximum fraction of the pixels that become black or white.
@@ -131,7 +131,7 @@ def photometric_distort(
     change = sometimes(stroke_px) - sometimes(stroke_px)
     thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x  # the change by one pixel
     x = x + change.clamp(min=0) * thicker + change.clamp(max=0) * thinner
-    x = x.lerp(1 - x, (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
+    x = x.lerp(1 - x * uniform(0, 1).round(), (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
     x = x + (1 - x) * sometimes(gradient) * (0.5 + distance() / side).clamp(0, 1)
     random, extreme = torch.rand_like(x), sometimes(salt_pepper) / 2
     x = x + sometimes(noise) * (2 * random - 1)
