@@ -14,7 +14,7 @@ import torch
 from record import record
 from time_to_accuracy import synchronize
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 from tqdm import tqdm
 
 import mnist_s5 as s5
@@ -24,13 +24,13 @@ BACKEND = "inductor"  # of torch.compile
 BATCH_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
-def steps(recipe: s5.Recipe, data: Data, device: torch.device) -> Callable[[int], None]:
+def steps(recipe: s5.Recipe, data: Data, device: torch.device) -> Callable[[int], Any]:
     """Return a function that trains a new network for some steps, at most one epoch."""
     model = s5.make_model(recipe, device=device)
     optimizer = s5.make_optimizer(recipe, model.parameters())
     loader, _ = s5.make_loaders(recipe, *data, device=device)
     dtype = recipe.dtype(device)
-    return lambda n: s5.train(model, device, loader, optimizer, steps=n, dtype=dtype, progress=False) and None
+    return lambda n: s5.train(model, device, loader, optimizer, steps=n, dtype=dtype, progress=False)
 
 
 def images_per_second(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
@@ -45,9 +45,7 @@ def waits_per_step(recipe: s5.Recipe, data: Data, device: torch.device) -> float
     train, counts = steps(recipe, data, device), []
     train(2)
     for n in (20, 40):
-        with profile(
-            activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA] if device.type == "cuda" else None
-        ) as run:
+        with profile() as run:
             train(n)
         counts.append(sum(event.count for event in run.key_averages() if event.key.endswith("Synchronize")))
     return (counts[1] - counts[0]) / 20

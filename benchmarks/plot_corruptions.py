@@ -8,15 +8,16 @@ from corruptions import CORRUPTIONS
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
+from mnist_s5.figures.base import BLUE, GRAY, ORANGE
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNSEEN = 6  # the last corruptions, which no recipe trains on
 STYLES = {  # records, color, and line style of each recipe, with and without photometric distortion
-    "reference": ("reference-mnist", "#767676", ":"),
-    "fast without": ("fast-plain-mnist", "#0072B2", "--"),
-    "fast": ("fast-mnist", "#0072B2", "-"),
-    "best without": ("best-plain-mnist", "#D55E00", "--"),
-    "best": ("best-mnist", "#D55E00", "-"),
+    "reference": ("reference-mnist", GRAY, ":"),
+    "fast without": ("fast-plain-mnist", BLUE, "--"),
+    "fast": ("fast-mnist", BLUE, "-"),
+    "best without": ("best-plain-mnist", ORANGE, "--"),
+    "best": ("best-mnist", ORANGE, "-"),
 }
 
 

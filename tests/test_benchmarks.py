@@ -76,6 +76,19 @@ def test_corruption_accuracies_are_those_of_the_corrupted_digits(
     assert len(found["inverted"]) == 2
 
 
+@pytest.mark.parametrize("benchmark", ["plot_corruptions"], indirect=True)
+def test_corruptions_are_drawn(benchmark: ModuleType) -> None:
+    falling = {corruption.__name__: [95.0, 90.0, 80.0, 60.0, 50.0] for corruption in benchmark.CORRUPTIONS}
+    figure = benchmark.draw({"fast": falling, "best": {name: [99.0] * 5 for name in falling}})
+    assert len(figure.axes) == 16
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fast: 75.0%", "best: 99.0%"]
+    assert sum(axes.get_title().endswith(" *") for axes in figure.axes) == benchmark.UNSEEN
+    for axes in figure.axes:
+        line = axes.get_lines()[0]
+        shown = axes.transData.transform(list(zip(*line.get_data(), strict=True)))[:, 0]
+        assert (shown[1:] > shown[:-1]).all()  # the strongest is on the right
+
+
 @pytest.mark.parametrize("benchmark", ["ship"], indirect=True)
 def test_the_temperature_calibrates(benchmark: ModuleType) -> None:
     torch.manual_seed(0)
