@@ -1,18 +1,18 @@
-"""Every figure about a GPU, with one command: python benchmarks/gpu.py
+"""Measure everything that is reported about GPUs: python benchmarks/gpu.py
 
 The time to 99.35% against the reference in its classic form, `fast` and `best` over 20 seeds, training speed over the
 batch size, `fast` with torch.compile, and how often a training step waits for the GPU. Writes results/gpu.json.
 """
 
 import argparse
-import time
-from collections.abc import Callable
+import math
+from dataclasses import replace
 from typing import Any
 
 import time_to_accuracy
 import torch
 from record import record
-from time_to_accuracy import synchronize
+from time_to_accuracy import seconds
 from torch import nn
 from torch.profiler import profile
 from tqdm import tqdm
@@ -20,35 +20,30 @@ from tqdm import tqdm
 import mnist_s5 as s5
 
 Data = tuple[s5.DigitDataset, s5.DigitDataset]
-BACKEND = "inductor"  # of torch.compile
+BACKEND = "inductor"  # backend for torch.compile
 BATCH_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
-def steps(recipe: s5.Recipe, data: Data, device: torch.device) -> Callable[[int], Any]:
-    """Return a function that trains a new network for some steps, at most one epoch."""
-    model = s5.make_model(recipe, device=device)
-    optimizer = s5.make_optimizer(recipe, model.parameters())
-    loader, _ = s5.make_loaders(recipe, *data, device=device)
-    dtype = recipe.dtype(device)
-    return lambda n: s5.train(model, device, loader, optimizer, steps=n, dtype=dtype, progress=False)
-
-
 def images_per_second(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
-    """Return the training speed, after two steps of warmup."""
-    train, n = steps(recipe, data, device), min(100, len(data[0]) // recipe.batch_size)
-    train(2)
-    return n * recipe.batch_size / time_to_accuracy.seconds(lambda: train(n), device)
+    """Return the training speed over one epoch, after a warmup."""
+    for epochs in (0.05, 1):
+        _, history = s5.fit(replace(recipe, epochs=epochs), *data, device=device, progress=False)
+    return len(data[0]) / history[-1].seconds
 
 
 def waits_per_step(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
-    """Return how often a step waits for the GPU: 0 if 40 steps wait as often as 20, which both wait at their end."""
-    train, counts = steps(recipe, data, device), []
-    train(2)
-    for n in (20, 40):
+    """Return the GPU synchronizations per step.
+
+    Each run also synchronizes at its end, so this compares a run of one epoch with a run of half an epoch.
+    """
+    counts, steps = [], []
+    for epochs in (0.05, 0.5, 1):  # the first one is a warmup
+        part = replace(recipe, epochs=epochs)
         with profile() as run:
-            train(n)
+            s5.fit(part, *data, device=device, progress=False)
         counts.append(sum(event.count for event in run.key_averages() if event.key.endswith("Synchronize")))
-    return (counts[1] - counts[0]) / 20
+        steps.append(part.steps(math.ceil(len(data[0]) / recipe.batch_size)))
+    return (counts[2] - counts[1]) / (steps[2] - steps[1])
 
 
 def runs(recipe: s5.Recipe, seeds: int, data: Data, device: torch.device) -> dict[str, list[float]]:
@@ -61,18 +56,16 @@ def runs(recipe: s5.Recipe, seeds: int, data: Data, device: torch.device) -> dic
     return found
 
 
-def compiled_seconds(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
-    """Return how long a run takes with torch.compile, including the compilation."""
+def whole_seconds(recipe: s5.Recipe, data: Data, device: torch.device, *, compiled: bool) -> float:
+    """Return how long `fit` takes, including the compilation."""
 
     def network() -> nn.Module:
         net = s5.Net()
-        net.compile(backend=BACKEND)
+        if compiled:
+            net.compile(backend=BACKEND)
         return net
 
-    synchronize(device)
-    start = time.perf_counter()
-    s5.fit(recipe, *data, device=device, network=network, progress=False)
-    return time.perf_counter() - start
+    return seconds(lambda: s5.fit(recipe, *data, device=device, network=network, progress=False), device)
 
 
 def main(device: torch.device, source: str, seeds: int, epochs: float | None = None) -> dict[str, Any]:
@@ -90,7 +83,8 @@ def main(device: torch.device, source: str, seeds: int, epochs: float | None = N
             for size in BATCH_SIZES
             if size <= len(data[0])
         },
-        "compiled_seconds": [compiled_seconds(half, data, device) for _ in range(2)],  # the second one has warm caches
+        "fit_seconds": [whole_seconds(half, data, device, compiled=False) for _ in range(2)],
+        "compiled_fit_seconds": [whole_seconds(half, data, device, compiled=True) for _ in range(2)],
         "waits_per_step": waits_per_step(fast, data, device),
     }
 
@@ -98,5 +92,5 @@ def main(device: torch.device, source: str, seeds: int, epochs: float | None = N
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds (default: 20)")
-    asked = parser.parse_args()
-    print("written to", record("gpu", **main(s5.get_device("cuda"), "mnist", asked.seeds)).name)
+    args = parser.parse_args()
+    print("written to", record("gpu", **main(s5.get_device("cuda"), "mnist", args.seeds)).name)

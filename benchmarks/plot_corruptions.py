@@ -1,22 +1,21 @@
-"""Draw docs/corruptions.png, accuracy over the strength of each corruption: python benchmarks/plot_corruptions.py"""
+"""Plot the accuracy for each corruption and strength, docs/corruptions.png: python benchmarks/plot_corruptions.py"""
 
+import sys
 from pathlib import Path
-from statistics import mean, median
-from typing import Any
+from statistics import median
 
-from corruptions import CORRUPTIONS
+from corruptions import CORRUPTIONS, UNSEEN, mean_accuracy
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
 from mnist_s5.figures.base import BLUE, GRAY, ORANGE
 
 DOCS = Path(__file__).parents[1] / "docs"
-UNSEEN = 6  # the last corruptions, which no recipe trains on
-STYLES = {  # records, color, and line style of each recipe, with and without photometric distortion
+STYLES = {  # records, color, and line style of each recipe; `train.py` says what "before" means
     "reference": ("reference-mnist", GRAY, ":"),
-    "fast without": ("fast-plain-mnist", BLUE, "--"),
+    "fast, before": ("fast-before-mnist", BLUE, "--"),
     "fast": ("fast-mnist", BLUE, "-"),
-    "best without": ("best-plain-mnist", ORANGE, "--"),
+    "best, before": ("best-before-mnist", ORANGE, "--"),
     "best": ("best-mnist", ORANGE, "-"),
 }
 
@@ -24,30 +23,36 @@ STYLES = {  # records, color, and line style of each recipe, with and without ph
 def recorded_accuracies(name: str) -> dict[str, list[float]]:
     """Return the median over the recorded seeds for each corruption and strength."""
     paths = sorted((DOCS.parent / "benchmarks" / "results").glob(f"{name}-[0-9].json"))
-    seeds = [s5.recorded(path.stem)[1]["corruptions"] for path in paths]
+    seeds = [s5.recorded(path.stem)[1].get("corruptions") for path in paths]
+    if not seeds or None in seeds:
+        command = f"python benchmarks/train.py {name.removesuffix('-mnist')} mnist 1"
+        sys.exit(f"There is no record of {name} with corrupted digits. Run: {command}")
     return {kind: [median(values) for values in zip(*(seed[kind] for seed in seeds), strict=True)] for kind in seeds[0]}
 
 
 def draw(recipes: dict[str, dict[str, list[float]]]) -> Figure:
-    """Draw a small plot for each corruption, with a line for each recipe."""
+    """Plot each corruption, with a line for each recipe."""
     figure = Figure(figsize=(9, 9.4), dpi=80, layout="constrained", facecolor="white")
     grid = figure.subplots(4, 4, sharey=True)
-    for number, (corruption, strengths) in enumerate(CORRUPTIONS.items()):
-        axes, name = grid.flat[number], corruption.__name__
+    for axes, (corruption, strengths) in zip(grid.flat, CORRUPTIONS.items(), strict=True):
+        name = corruption.__name__
         for recipe, accuracies in recipes.items():
             _, color, style = STYLES[recipe]
-            mark = f"{recipe}: {mean(map(mean, accuracies.values())):.1f}%"
+            mark = f"{recipe}: {mean_accuracy(accuracies):.1f}%"
             axes.plot(strengths, accuracies[name], style, color=color, label=mark)
-        star = " *" if number >= len(CORRUPTIONS) - UNSEEN else ""
+        star = " *" if name in UNSEEN else ""
+        axes.set_xlabel(list(corruption.__annotations__)[1].replace("_px", " in pixels"), fontsize=8)
         axes.set_title(name.replace("_", " ") + star, fontsize=10)
         axes.set(ylim=(0, 102))
         axes.grid(alpha=0.3)
         if strengths[0] > strengths[-1]:
             axes.invert_xaxis()  # the strongest is always on the right
     figure.supylabel("accuracy in percent")
-    figure.suptitle("Accuracy over the strength of sixteen corruptions (* never trained on)", fontsize=12)
-    handles: Any = grid.flat[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title="mean over all corruptions")
+    figure.suptitle("Accuracy on corrupted digits, by strength (* never trained on)", fontsize=12)
+    figure.legend(
+        *grid.flat[0].get_legend_handles_labels(),
+        loc="outside lower center", ncols=5, fontsize=8, title="mean over all corruptions",
+    )  # fmt: skip
     return figure
 
 

@@ -1,9 +1,12 @@
 """Make the pretrained weights from runs/best-mnist-1: python benchmarks/ship.py
 
-Temperature scaling (Guo et al. 2017): a network that was trained in the same way on 55,000 digits shows by which
-temperature to divide the logits, so that the confidence on a validation set of the other 5,000 is calibrated. The last
-layer is divided by it. This changes no prediction, and everything that loads the weights gets calibrated probabilities.
+Temperature scaling (Guo et al. 2017): another network is trained in the same way on 55,000 digits. The temperature is
+the number by which to divide its logits for the lowest loss on the other 5,000. Then the last layer of the pretrained
+network is divided by it. This changes no prediction, and the pretrained network returns calibrated probabilities.
 """
+
+import sys
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
+from mnist_s5.exercises.measures import calibration_error
 from mnist_s5.training.checkpoint import PRETRAINED_WEIGHTS, save_checkpoint
 
 
@@ -31,6 +35,16 @@ def best_temperature(log_probs: Tensor, labels: Tensor) -> float:
     return float(minimize_scalar(loss, bounds=(0.1, 10)).x)
 
 
+def calibration(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the loss, the mean confidence, and the expected calibration error in ten bins (0 to 1)."""
+    confidence, predicted = log_probs.exp().max(dim=1)
+    return {
+        "test_loss": F.nll_loss(log_probs, labels).item(),
+        "mean_confidence": confidence.mean().item(),
+        "calibration_error": calibration_error.solution(confidence, predicted == labels),
+    }
+
+
 @torch.no_grad()
 def scale(model: s5.Net, temperature: float) -> None:
     """Divide the logits of the network by the temperature."""
@@ -42,20 +56,22 @@ def main(source: str = "mnist", run: str = "runs/best-mnist-1") -> None:
     """Choose the temperature, and write the weights and results/temperature.json."""
     device, (train_set, test_set) = s5.get_device(), s5.load_mnist(source)
     model, facts = s5.load_checkpoint(run)
-    recipe = s5.get_recipe(facts["recipe"], source)
+    recipe = s5.get_recipe(facts["recipe"], train_set.name)
+    if any(facts[name] != value for name, value in asdict(recipe).items() if name != "name"):
+        sys.exit(f"{run} has another recipe than today's {recipe.name}. Train it again: python benchmarks/train.py")
     rest, val_set = s5.train_val_split(train_set)
     other, _ = s5.fit(recipe, rest, val_set, seed=facts["seed"], device=device)
     temperature = best_temperature(predictions(other, val_set, device), val_set.targets)
-    found: dict[str, float] = {"temperature": temperature}
-    for when in ("before", "after"):
-        log_probs = predictions(model.to(device), test_set, device)
-        found[f"test_loss_{when}"] = F.nll_loss(log_probs, test_set.targets).item()
-        found[f"mean_confidence_{when}"] = log_probs.exp().max(dim=1).values.mean().item()
-        if when == "before":
-            scale(model, temperature)
-    facts |= {"test_loss": found["test_loss_after"], "temperature": temperature}
+    before = predictions(model.to(device), test_set, device)
+    scale(model, temperature)
+    after = predictions(model, test_set, device)
+    if not torch.equal(before.argmax(dim=1), after.argmax(dim=1)):
+        sys.exit("The temperature changes predictions, because some probabilities are nearly equal.")
+    scores = {f"{name}_before": value for name, value in calibration(before, test_set.targets).items()}
+    scores |= {f"{name}_after": value for name, value in calibration(after, test_set.targets).items()}
+    facts |= {"test_loss": scores["test_loss_after"], "temperature": temperature}
     save_checkpoint(model, PRETRAINED_WEIGHTS, **facts)
-    print(record("temperature", test_accuracy=facts["test_accuracy"], **found).name)
+    print(record("temperature", temperature=temperature, test_accuracy=facts["test_accuracy"], **scores).name)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,14 @@ def test_the_recorded_ablation_is_of_these_recipes(benchmark: ModuleType) -> Non
 
 
 @pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*-*-[0-9].json")), ids=lambda path: path.stem)
-def test_recorded_fields_are_those_of_recipes(path: Path) -> None:
+@pytest.mark.parametrize("benchmark", ["train"], indirect=True)
+def test_recorded_fields_are_those_of_recipes(benchmark: ModuleType, path: Path) -> None:
     """A renamed field would otherwise leave old names in the records."""
     metrics = json.loads(path.read_text())
     fields = {name: metrics[name] for name in s5.Recipe.__dataclass_fields__ if name in metrics}
     assert len(fields) >= 8
-    recipe = s5.get_recipe(metrics["recipe"], metrics["dataset"])
+    before = benchmark.BEFORE.get(path.stem.rsplit("-", 2)[0], {})
+    recipe = s5.get_recipe(metrics["recipe"], metrics["dataset"], **before)
     assert all(getattr(recipe, name) == value for name, value in fields.items())
 
 
@@ -82,11 +84,22 @@ def test_corruptions_are_drawn(benchmark: ModuleType) -> None:
     figure = benchmark.draw({"fast": falling, "best": {name: [99.0] * 5 for name in falling}})
     assert len(figure.axes) == 16
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fast: 75.0%", "best: 99.0%"]
-    assert sum(axes.get_title().endswith(" *") for axes in figure.axes) == benchmark.UNSEEN
+    assert sum(axes.get_title().endswith(" *") for axes in figure.axes) == len(benchmark.UNSEEN)
     for axes in figure.axes:
         line = axes.get_lines()[0]
         shown = axes.transData.transform(list(zip(*line.get_data(), strict=True)))[:, 0]
         assert (shown[1:] > shown[:-1]).all()  # the strongest is on the right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmark", ["trade_off"], indirect=True)
+def test_distorted_digits_make_the_network_robust(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "FRACTIONS", (0.0, 0.5))
+    found = benchmark.main([1], "sample", epochs=3)
+    plain, distorted = found["rows"]
+    assert (found["train_images"], found["val_images"]) == (3666, 334)
+    assert plain["val_accuracy"][0] >= distorted["val_accuracy"][0] - 2
+    assert plain["corrupted"][0] + 10 < distorted["corrupted"][0]
 
 
 @pytest.mark.parametrize("benchmark", ["ship"], indirect=True)

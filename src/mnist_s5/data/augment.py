@@ -1,6 +1,6 @@
 """Batched augmentation: transform a whole batch at once on its device, with independent random parameters per image.
 
-Random numbers come from the global generator of that device, which `seed_everything` seeds.
+Random numbers come from PyTorch's global generators, which `seed_everything` seeds.
 """
 
 import math
@@ -31,7 +31,7 @@ def sample_affine(
         crop_prob: Probability of zooming in on the central 22×22 of 28×28 pixels, as the reference does.
         degrees: Maximum rotation in either direction.
         scale_jitter: Maximum relative change in size. 0.1 scales by 0.9 to 1.1.
-        translate_px: Maximum shift in pixels, horizontally and vertically.
+        translate_px: Maximum shift in pixels of the input, horizontally and vertically, before rotation and scaling.
         flip_prob: Probability of a horizontal flip.
         augment_prob: Probability of transforming an image. Otherwise its matrix is the identity.
         device: Where to sample.
@@ -96,13 +96,15 @@ def photometric_distort(
     """Distort strokes, background, and contrast of a fraction of the images, and add noise and lines.
 
     The distorted images are the first ones, which are a random sample if the loader shuffles. Each kind of distortion
-    changes a third of them, by an amount that is uniform between zero and its maximum, so most images get several.
+    changes a third of them, independently of the others, by an amount that is uniform between zero and its maximum.
+    (Thicker and thinner strokes are two kinds. Inversion has its own probability.)
 
     Args:
         images: Float [N, 1, S, S], from 0 (background) to 255.
         photometric_prob: Fraction of the images to distort.
         stroke_px: Maximum change of the strokes, in pixels on each side. They get thicker or thinner. At most 1.
-        line_px: Maximum width in pixels of a line across the image. It is white, or inverts what it crosses.
+        line_px: Maximum width in pixels, with soft edges, of a line across the image. It is white, or inverts what it
+            crosses.
         gradient: Maximum brightness that the background rises to, on one side of the image. 1 is a stroke's brightness.
         noise: Maximum amplitude of uniform noise. 1 is a stroke's brightness.
         salt_pepper: Maximum fraction of the pixels that become black or white.
@@ -119,17 +121,17 @@ def photometric_distort(
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(n, 1, 1, 1, device=device).uniform_(low, high)
 
-    def sometimes(maximum: float) -> Tensor:  # zero in two thirds of the images
+    def sometimes(maximum: float) -> Tensor:  # the result is zero for two thirds of the images
         return maximum * uniform(-2, 1).clamp(min=0)
 
-    def distance() -> Tensor:  # in pixels, from a random line that passes near the center; negative on one side
+    def distance() -> Tensor:  # signed distance in pixels from a random line that passes near the center
         angle, offset = uniform(0, 2 * math.pi), uniform(-0.4, 0.4)
         line = torch.cat([angle.cos(), angle.sin(), offset], dim=1).view(n, 3)
         return (line @ _pixel_centers(side, device)).view(n, 1, side, side) * side / 2
 
     x = images[:n] / 255
     change = sometimes(stroke_px) - sometimes(stroke_px)
-    thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x  # the change by one pixel
+    thicker, thinner = F.max_pool2d(x, 3, 1, 1) - x, F.max_pool2d(-x, 3, 1, 1) + x  # change by one pixel
     x = x + change.clamp(min=0) * thicker + change.clamp(max=0) * thinner
     x = x.lerp(1 - x * uniform(0, 1).round(), (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
     x = x + (1 - x) * sometimes(gradient) * (0.5 + distance() / side).clamp(0, 1)

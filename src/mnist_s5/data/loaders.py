@@ -21,8 +21,8 @@ def make_dataloader(
 ) -> DataLoader:
     """Return torch's DataLoader with pinned memory for CUDA, and up to two workers on Linux if it forks processes.
 
-    Fork is the default start method there before Python 3.14. Others import the script again and pickle the dataset,
-    which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda.
+    Fork is the default start method there before Python 3.14. Other start methods import the script again and pickle
+    the dataset, which fails for a script without `if __name__ == "__main__"`, and for a transform that is a lambda.
     """
     # Asking with allow_none does not fix the start method. The first of all methods is the default.
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]

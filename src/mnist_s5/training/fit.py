@@ -47,7 +47,7 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
 
 
 def augment(images: Tensor, recipe: Recipe) -> Tensor:
-    """Augment a batch as the recipe says: uint8 [N, 1, S, S] to float, both from 0 to 255."""
+    """Augment a batch as the recipe says. Images are uint8 or float [N, 1, S, S]; returns float; all from 0 to 255."""
     fields = ("crop_prob", "degrees", "scale_jitter", "translate_px", "flip_prob", "augment_prob")
     affine: dict[str, Any] = {name: getattr(recipe, name) for name in fields}
     theta = sample_affine(len(images), **affine, device=images.device)
@@ -57,7 +57,7 @@ def augment(images: Tensor, recipe: Recipe) -> Tensor:
 def make_loaders(
     recipe: Recipe, train_set: DigitDataset, test_set: DigitDataset, device: torch.device | str = "cpu"
 ) -> tuple[DataLoader | DeviceLoader, DeviceLoader]:
-    """Return the training loader (shuffled, augmented as the recipe says) and the test loader (neither).
+    """Return the training loader (shuffled, augmented as the recipe says) and the test loader (in order).
 
     The datasets' own transforms are not used.
 

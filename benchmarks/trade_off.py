@@ -1,0 +1,43 @@
+"""How much robustness costs: python benchmarks/trade_off.py SEED ...
+
+Trains `fast` with different fractions of distorted digits on 55,000 training digits, and scores it on a validation set
+of the other 5,000. Every fifth of these is also corrupted. The test set is not used. Writes results/trade_off.json.
+"""
+
+import sys
+from typing import Any
+
+from corruptions import corruption_accuracies, mean_accuracy
+from record import record
+from tqdm import tqdm
+
+import mnist_s5 as s5
+
+FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
+
+
+def main(seeds: list[int], source: str = "mnist", epochs: float | None = None) -> dict[str, Any]:
+    """Train each recipe with each seed, alternating between the recipes, and return what to record.
+
+    `epochs` shortens every run, for a test.
+    """
+    device = s5.get_device()
+    train_set, val_set = s5.train_val_split(s5.load_mnist(source)[0])
+    rows: list[dict[str, Any]] = [
+        {"photometric_prob": fraction, "val_accuracy": [], "val_loss": [], "corrupted": []} for fraction in FRACTIONS
+    ]
+    for seed, row in tqdm([(seed, row) for seed in seeds for row in rows]):
+        recipe = s5.get_recipe("fast", train_set.name, epochs=epochs, photometric_prob=row["photometric_prob"])
+        model, (*_, last) = s5.fit(recipe, train_set, val_set, seed=seed, device=device)
+        corrupted = mean_accuracy(corruption_accuracies(model, val_set, device))
+        row["val_accuracy"].append(last.test_accuracy)
+        row["val_loss"].append(last.test_loss)
+        row["corrupted"].append(corrupted)
+        tqdm.write(f"{recipe.photometric_prob:.0%}: {last.test_accuracy:.2f}%, corrupted {corrupted:.1f}%")
+    return {"seeds": seeds, "train_images": len(train_set), "val_images": len(val_set), "rows": rows}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    print(record("trade_off", **main([int(seed) for seed in sys.argv[1:]])).name)
