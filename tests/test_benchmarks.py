@@ -97,8 +97,8 @@ def test_distorted_digits_make_the_network_robust(benchmark: ModuleType, monkeyp
     monkeypatch.setattr(benchmark, "FRACTIONS", (0.0, 0.5))
     found = benchmark.main([1], "sample", epochs=3)
     plain, distorted = found["rows"]
-    assert (found["train_images"], found["val_images"]) == (3666, 334)
-    assert plain["val_accuracy"][0] >= distorted["val_accuracy"][0] - 2
+    assert (found["train_images"], found["val_images"]) == (3667, 333)
+    assert min(plain["val_accuracy"] + distorted["val_accuracy"]) > 95
     assert plain["corrupted"][0] + 10 < distorted["corrupted"][0]
 
 
