@@ -155,7 +155,12 @@ def test_ctrl_c_is_one_sentence(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "long.ipynb")
     command = [sys.executable, "-m", "mnist_s5", "run", str(tmp_path / "long.ipynb"), "--out", str(tmp_path / "out")]
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 60
     while (
