@@ -19,6 +19,8 @@ from mnist_s5.data.loaders import DeviceLoader
 from mnist_s5.exercises.measures import calibration_error
 from mnist_s5.training.checkpoint import PRETRAINED_WEIGHTS, save_checkpoint
 
+RUN = "runs/best-mnist-1"
+
 
 @torch.no_grad()
 def predictions(model: nn.Module, dataset: s5.DigitDataset, device: torch.device) -> Tensor:
@@ -52,13 +54,13 @@ def scale(model: s5.Net, temperature: float) -> None:
     model.fc2.bias /= temperature
 
 
-def main(source: str = "mnist", run: str = "runs/best-mnist-1") -> None:
+def main() -> None:
     """Choose the temperature, and write the weights and results/temperature.json."""
-    device, (train_set, test_set) = s5.get_device(), s5.load_mnist(source)
-    model, facts = s5.load_checkpoint(run)
-    recipe = s5.get_recipe(facts["recipe"], train_set.name)
+    device, (train_set, test_set) = s5.get_device(), s5.load_mnist("mnist")
+    model, facts = s5.load_checkpoint(RUN)
+    recipe = s5.get_recipe(facts["recipe"])
     if any(facts[name] != value for name, value in asdict(recipe).items() if name != "name"):
-        sys.exit(f"{run} has another recipe than today's {recipe.name}. Train it again: python benchmarks/train.py")
+        sys.exit(f"{RUN} has another recipe than today's {recipe.name}. Train it again: python benchmarks/train.py")
     rest, val_set = s5.train_val_split(train_set)
     other, _ = s5.fit(recipe, rest, val_set, seed=facts["seed"], device=device)
     temperature = best_temperature(predictions(other, val_set, device), val_set.targets)

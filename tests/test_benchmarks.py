@@ -78,6 +78,17 @@ def test_corruption_accuracies_are_those_of_the_corrupted_digits(
     assert len(found["inverted"]) == 2
 
 
+@pytest.mark.parametrize("benchmark", ["corruptions"], indirect=True)
+def test_the_readme_states_the_recorded_accuracies_on_corrupted_digits(benchmark: ModuleType) -> None:
+    text = " ".join((BENCHMARKS.parent / "README.md").read_text().split())
+    found = [s5.recorded(f"best-mnist-{seed}")[1]["corruptions"] for seed in range(1, 6)]
+    every, unseen = (
+        statistics.median(benchmark.mean_accuracy(each, kinds) for each in found) for kinds in ((), benchmark.UNSEEN)
+    )
+    assert f"it gets {every:.1f}% of 2,000 test digits right" in text
+    assert f"On these, it gets {unseen:.1f}% right" in text
+
+
 @pytest.mark.parametrize("benchmark", ["plot_corruptions"], indirect=True)
 def test_corruptions_are_drawn(benchmark: ModuleType) -> None:
     falling = {corruption.__name__: [95.0, 90.0, 80.0, 60.0, 50.0] for corruption in benchmark.CORRUPTIONS}

@@ -5,7 +5,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median, stdev
 from typing import Any
 
 import nbformat
@@ -53,7 +53,7 @@ CONSTANTS: dict[str, set[str]] = {
 }
 
 
-def recorded(name: str, fact: str = "test_accuracy") -> list[Any]:
+def recorded(name: str, fact: str = "test_accuracy") -> list[float]:
     """Return a value from the records of five seeds."""
     return [s5.recorded(f"{name}-{seed}")[1][fact] for seed in range(1, 6)]
 
@@ -284,12 +284,9 @@ def test_the_readme_agrees_with_the_records() -> None:
     assert f"misclassifies only {10_000 - round(100 * best[0])} of the 10,000" in text
     nearest_mean = printed("01", r"nearest mean image: (\S+)%")
     assert f"| {nearest_mean:.2f}% |" in text
-    kinds = list(record("best-mnist-1")["corruptions"])
-    for some, stated in ((kinds, 98.2), (kinds[-6:], 96.9)):
-        means = [mean(mean(found[kind]) for kind in some) for found in recorded("best-mnist", "corruptions")]
-        assert f"{stated}%" in text
-        assert round(median(means), 1) == stated
-    assert record("temperature")["mean_confidence_after"] == pytest.approx(0.997, abs=5e-4)
+    assert f"its mean confidence is {100 * record('temperature')['mean_confidence_after']:.1f}%" in " ".join(
+        text.split()
+    )
     ratio, ratio_in_float32 = speed()["ratio"], speed("-float32")["ratio"]
     assert f" {ratio:.0f} times" in text
     assert f" {ratio_in_float32:.0f} times" in text
