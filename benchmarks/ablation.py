@@ -25,14 +25,16 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "He initialization": {"init": "he"},
     "scaling, translation": {"crop_prob": 0.0, "scale_jitter": 0.1, "translate_px": 2.0},
     "label smoothing": {"label_smoothing": 0.05},
-    "Muon": {"muon": True, "momentum": 0.95},
-    "weight decay": {"weight_decay": 0.2},
+    "Muon": {"muon": True},
+    "weight decay": {"weight_decay": 0.3},
+    "photometric distortion": {"photometric_prob": 0.3, "photometric_decay": True},
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "batches of 64, half the learning rate": {"batch_size": 64, "learning_rate": 0.015},
     "batches of 256": {"batch_size": 256},
     "twice the learning rate": {"learning_rate": 0.06},
     "half the learning rate": {"learning_rate": 0.015},
+    "momentum 0.95": {"momentum": 0.95},
     "no label smoothing": {"label_smoothing": 0.0},
     "twice the translation": {"translate_px": 4.0},
     "half of all digits flipped": {"flip_prob": 0.5},

@@ -64,15 +64,15 @@ def salt_and_pepper(images: Tensor, fraction: float) -> Tensor:
     return torch.where(random < fraction, (random < fraction / 2).float(), images)
 
 
-def thick(images: Tensor, radius: float) -> Tensor:
+def thick(images: Tensor, radius_px: float) -> Tensor:
     """Make the strokes thicker by this many pixels on each side."""
-    inner, outer = (F.max_pool2d(images, 2 * r + 1, 1, r) for r in (math.floor(radius), math.ceil(radius)))
-    return torch.lerp(inner, outer, radius % 1)
+    inner, outer = (F.max_pool2d(images, 2 * r + 1, 1, r) for r in (math.floor(radius_px), math.ceil(radius_px)))
+    return torch.lerp(inner, outer, radius_px % 1)
 
 
-def thin(images: Tensor, radius: float) -> Tensor:
+def thin(images: Tensor, radius_px: float) -> Tensor:
     """Make the strokes thinner by this many pixels on each side."""
-    return 1 - thick(1 - images, radius)
+    return 1 - thick(1 - images, radius_px)
 
 
 def line(images: Tensor, width_px: float) -> Tensor:
@@ -110,9 +110,9 @@ def motion_blur(images: Tensor, length_px: float) -> Tensor:
     return torch.stack(shifted).mean(0)
 
 
-def pixelate(images: Tensor, side: float) -> Tensor:
+def pixelate(images: Tensor, side_px: float) -> Tensor:
     """Reduce the image to this many pixels a side, and enlarge it again."""
-    return F.interpolate(F.interpolate(images, int(side), mode="area"), 28, mode="nearest")
+    return F.interpolate(F.interpolate(images, int(side_px), mode="area"), 28, mode="nearest")
 
 
 def fog(images: Tensor, density: float) -> Tensor:
@@ -121,7 +121,7 @@ def fog(images: Tensor, density: float) -> Tensor:
     return torch.lerp(images, torch.ones(()), density * cloud.clamp(0, 1))
 
 
-def squared_paper(images: Tensor, brightness: float) -> Tensor:
+def graph_paper(images: Tensor, brightness: float) -> Tensor:
     """Draw a grid of lines behind the digit, 7 pixels apart."""
     at = torch.arange(28) + torch.randint(7, (len(images), 2, 1))
     lines = at % 7 == 0
@@ -146,9 +146,9 @@ CORRUPTIONS: dict[Corruption, tuple[float, ...]] = {
     motion_blur: (2.0, 3.0, 4.0, 5.0, 6.0),
     pixelate: (14, 12, 11, 10, 9),
     fog: (0.3, 0.45, 0.6, 0.75, 0.9),
-    squared_paper: (0.2, 0.35, 0.5, 0.65, 0.8),
+    graph_paper: (0.2, 0.35, 0.5, 0.65, 0.8),
 }
-UNSEEN = ("shadow", "blur", "motion_blur", "pixelate", "fog", "squared_paper")  # in training
+UNSEEN = ("shadow", "blur", "motion_blur", "pixelate", "fog", "graph_paper")  # in training
 
 
 def corrupt(dataset: s5.DigitDataset, corruption: Corruption, strength: float) -> s5.DigitDataset:

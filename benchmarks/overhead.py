@@ -27,7 +27,7 @@ def bare(recipe: s5.Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDatase
     """Take the training steps of `fit`, then test, and do nothing else."""
     s5.seed_everything(1)
     model = s5.make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loader, tested = s5.make_loaders(recipe, train_set, test_set, device)
+    loader, tested = s5.make_loaders(recipe, train_set, test_set, device, lambda: scheduler.last_epoch / len(loader))
     optimizer = s5.make_optimizer(recipe, model.parameters())
     scheduler = s5.make_scheduler(recipe, optimizer, len(loader))
     s5.seed_everything(1)

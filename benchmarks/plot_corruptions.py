@@ -1,6 +1,7 @@
 """Plot the accuracy for each corruption and strength, docs/corruptions.png: python benchmarks/plot_corruptions.py"""
 
 import sys
+from inspect import signature
 from pathlib import Path
 from statistics import median
 
@@ -11,44 +12,45 @@ import mnist_s5 as s5
 from mnist_s5.figures.base import BLUE, GRAY, ORANGE
 
 DOCS = Path(__file__).parents[1] / "docs"
-STYLES = {  # records, color, and line style of each recipe; `train.py` says what "before" means
+STYLES = {  # records, color, and line style of each recipe; earlier means before distortion was added
     "reference": ("reference-mnist", GRAY, ":"),
-    "fast, before": ("fast-before-mnist", BLUE, "--"),
+    "fast, earlier": ("fast-before-mnist", BLUE, "--"),
     "fast": ("fast-mnist", BLUE, "-"),
-    "best, before": ("best-before-mnist", ORANGE, "--"),
+    "best, earlier": ("best-before-mnist", ORANGE, "--"),
     "best": ("best-mnist", ORANGE, "-"),
 }
 
 
-def recorded_accuracies(name: str) -> dict[str, list[float]]:
-    """Return the median over the recorded seeds for each corruption and strength."""
+def recorded_accuracies(name: str) -> list[dict[str, list[float]]]:
+    """Return the accuracies for each corruption and strength, of each recorded seed."""
     paths = sorted((DOCS.parent / "benchmarks" / "results").glob(f"{name}-[0-9].json"))
     seeds = [s5.recorded(path.stem)[1].get("corruptions") for path in paths]
     if not seeds or None in seeds:
         command = f"python benchmarks/train.py {name.removesuffix('-mnist')} mnist 1"
         sys.exit(f"There is no record of {name} with corrupted digits. Run: {command}")
-    return {kind: [median(values) for values in zip(*(seed[kind] for seed in seeds), strict=True)] for kind in seeds[0]}
+    return seeds
 
 
-def draw(recipes: dict[str, dict[str, list[float]]]) -> Figure:
-    """Plot each corruption, with a line for each recipe."""
+def draw(recipes: dict[str, list[dict[str, list[float]]]]) -> Figure:
+    """Plot each corruption, with a line for each recipe: the median over its seeds."""
     figure = Figure(figsize=(9, 9.4), dpi=80, layout="constrained", facecolor="white")
     grid = figure.subplots(4, 4, sharey=True)
     for axes, (corruption, strengths) in zip(grid.flat, CORRUPTIONS.items(), strict=True):
         name = corruption.__name__
-        for recipe, accuracies in recipes.items():
+        for recipe, seeds in recipes.items():
             _, color, style = STYLES[recipe]
-            mark = f"{recipe}: {mean_accuracy(accuracies):.1f}%"
-            axes.plot(strengths, accuracies[name], style, color=color, label=mark)
+            middle = [median(values) for values in zip(*(seed[name] for seed in seeds), strict=True)]
+            mark = f"{recipe}: {median(map(mean_accuracy, seeds)):.1f}%"
+            axes.plot(strengths, middle, style, color=color, label=mark)
         star = " *" if name in UNSEEN else ""
-        axes.set_xlabel(list(corruption.__annotations__)[1].replace("_px", " in pixels"), fontsize=8)
+        axes.set_xlabel(list(signature(corruption).parameters)[1].replace("_px", " in pixels"), fontsize=8)
         axes.set_title(name.replace("_", " ") + star, fontsize=10)
         axes.set(ylim=(0, 102))
         axes.grid(alpha=0.3)
         if strengths[0] > strengths[-1]:
             axes.invert_xaxis()  # the strongest is always on the right
     figure.supylabel("accuracy in percent")
-    figure.suptitle("Accuracy on corrupted digits, by strength (* never trained on)", fontsize=12)
+    figure.suptitle("Accuracy on corrupted digits, by strength (* not used for training)", fontsize=12)
     figure.legend(
         *grid.flat[0].get_legend_handles_labels(),
         loc="outside lower center", ncols=5, fontsize=8, title="mean over all corruptions",

@@ -1,7 +1,8 @@
-"""How much robustness costs: python benchmarks/trade_off.py SEED ...
+"""Measure what robustness costs: python benchmarks/trade_off.py SEED ...
 
-Trains `fast` with different fractions of distorted digits on 55,000 training digits, and scores it on a validation set
-of the other 5,000. Every fifth of these is also corrupted. The test set is not used. Writes results/trade_off.json.
+Trains `fast` on 55,000 training digits, with different initial fractions of distorted digits. Each falls to zero.
+Scores it on a validation set of the other 5,000. Every fifth of these is also corrupted. The test set is not used.
+Writes results/trade_off.json.
 """
 
 import sys

@@ -1,10 +1,10 @@
 """Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ...
 
 Writes each run to runs/RECIPE-SOURCE-SEED, and its metrics.json to results/RECIPE-SOURCE-SEED.json. Both replace those
-of an earlier run. The same seed gives the same run in 02_training. Every network is also scored on corrupted digits of
-MNIST's test set, and one that was trained on the sample also on all 10,000. RECIPE is reference, fast, best,
-fast-before, or best-before. The last two are `fast` and `best` with their settings from before photometric distortion
-was added.
+of an earlier run. Every network is also scored on corrupted digits of MNIST's test set, and one that was trained on the
+sample also on all 10,000. RECIPE is reference, fast, or best. For these, 02_training gives the same run with the same
+seed. RECIPE can also be fast-before or best-before, the settings of `fast` and `best` before photometric distortion was
+added.
 """
 
 import shutil
@@ -27,7 +27,7 @@ def main(name: str, source: str, seeds: list[int]) -> None:
     """Train one run per seed, one after another, on the device that "auto" selects."""
     device, (train_set, test_set), mnist = s5.get_device(), s5.load_mnist(source), s5.load_mnist("mnist")[1]
     if name in BEFORE and train_set.name != "mnist":
-        sys.exit(f"{name} is a recipe for MNIST. Replace {source} by mnist.")
+        sys.exit(f"{name} is a recipe for MNIST. Use mnist instead of {source}.")
     changes = BEFORE.get(name, {})
     recipe = s5.get_recipe(name.removesuffix("-before") if changes else name, train_set.name, **changes)
     for seed in seeds:

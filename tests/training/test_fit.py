@@ -178,6 +178,21 @@ def test_epochs_differ_and_seeds_share_none(few: Sets, monkeypatch: pytest.Monke
     assert len({order.numpy().tobytes() for order in orders}) == 9
 
 
+def test_the_fraction_of_distorted_digits_falls_to_zero(few: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions: list[float] = []
+
+    def note(images: Tensor, fraction: float) -> Tensor:
+        fractions.append(fraction)
+        return images
+
+    monkeypatch.setattr(fitting, "photometric_distort", note)
+    run(few, epochs=2, photometric_prob=0.4)
+    assert fractions == pytest.approx([0.4 * (1 - step / 20) for step in range(20)])
+    fractions.clear()
+    run(few, epochs=2, photometric_prob=0.4, photometric_decay=False)
+    assert fractions == [0.4] * 20
+
+
 @pytest.mark.parametrize("recipe", ["fast", "reference"])
 def test_what_is_recorded_is_what_ran(few: Sets, recipe: str, tmp_path: Path) -> None:
     model, history = run(few, 3, recipe=recipe, epochs=0.3, learning_rate=0.015, folder=tmp_path)
@@ -316,7 +331,7 @@ def test_label_smoothing_is_torchs(smoothing: float) -> None:
 def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> None:
     """One step on all images: the reported training loss is the plain one of the initial weights."""
     recipe = s5.get_recipe("fast", "sample", epochs=1, batch_size=640, label_smoothing=0.3, degrees=0.0,
-                           scale_jitter=0.0, translate_px=0.0, use_bf16=False)  # fmt: skip
+                           scale_jitter=0.0, translate_px=0.0, photometric_prob=0.0, use_bf16=False)  # fmt: skip
     _, (entry,) = s5.fit(recipe, *few, device="cpu", progress=False)
     s5.seed_everything(1)
     plain = s5.test(s5.make_model(recipe), "cpu", DeviceLoader(few[0], 640))

@@ -97,7 +97,8 @@ def photometric_distort(
 
     The distorted images are the first ones, which are a random sample if the loader shuffles. Each kind of distortion
     changes a third of them, independently of the others, by an amount that is uniform between zero and its maximum.
-    (Thicker and thinner strokes are two kinds. Inversion has its own probability.)
+    (Thicker and thinner strokes are two kinds. If both occur, they partly cancel. Inversion has its own probability.)
+    Unlike torchvision's `RandomPhotometricDistort`, it also changes strokes and adds lines.
 
     Args:
         images: Float [N, 1, S, S], from 0 (background) to 255.
@@ -114,6 +115,7 @@ def photometric_distort(
     Returns:
         Float [N, 1, S, S], from 0 to 255.
     """
+    # Rounds up or down at random, so the mean over many batches is exact.
     n, side, device = int(photometric_prob * len(images) + torch.rand(()).item()), images.shape[-1], images.device
     if not n:
         return images
@@ -135,6 +137,7 @@ def photometric_distort(
     x = x + change.clamp(min=0) * thicker + change.clamp(max=0) * thinner
     x = x.lerp(1 - x * uniform(0, 1).round(), (sometimes(line_px) / 2 - distance().abs()).clamp(0, 1))
     x = x + (1 - x) * sometimes(gradient) * (0.5 + distance() / side).clamp(0, 1)
+    # Noise, salt, and pepper use the same random number per pixel, which saves time.
     random, extreme = torch.rand_like(x), sometimes(salt_pepper) / 2
     x = x + sometimes(noise) * (2 * random - 1)
     x = torch.where(random < extreme, 0, torch.where(random > 1 - extreme, 1, x)).clamp(0, 1)

@@ -46,20 +46,28 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
     return model.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
-def augment(images: Tensor, recipe: Recipe) -> Tensor:
-    """Augment a batch as the recipe says. Images are uint8 or float [N, 1, S, S]; returns float; all from 0 to 255."""
+def augment(images: Tensor, recipe: Recipe, fraction_done: Callable[[], float]) -> Tensor:
+    """Augment a batch as the recipe says. `fraction_done` returns the fraction of the run that is done.
+
+    Images are uint8 or float [N, 1, S, S]. Returns float. All values are from 0 to 255.
+    """
     fields = ("crop_prob", "degrees", "scale_jitter", "translate_px", "flip_prob", "augment_prob")
-    affine: dict[str, Any] = {name: getattr(recipe, name) for name in fields}
-    theta = sample_affine(len(images), **affine, device=images.device)
-    return photometric_distort(apply_affine(images, theta), recipe.photometric_prob)
+    theta = sample_affine(len(images), device=images.device, **{name: getattr(recipe, name) for name in fields})
+    remaining = 1 - fraction_done() if recipe.photometric_decay else 1.0
+    return photometric_distort(apply_affine(images, theta), recipe.photometric_prob * remaining)
 
 
 def make_loaders(
-    recipe: Recipe, train_set: DigitDataset, test_set: DigitDataset, device: torch.device | str = "cpu"
+    recipe: Recipe,
+    train_set: DigitDataset,
+    test_set: DigitDataset,
+    device: torch.device | str = "cpu",
+    fraction_done: Callable[[], float] = lambda: 0.0,
 ) -> tuple[DataLoader | DeviceLoader, DeviceLoader]:
     """Return the training loader (shuffled, augmented as the recipe says) and the test loader (in order).
 
-    The datasets' own transforms are not used.
+    The datasets' own transforms are not used. `fraction_done` returns the fraction of the run that is done, which
+    `photometric_decay` needs. By default, it is 0, and nothing decays.
 
     Raises:
         TypeError: If one of them is not a DigitDataset.
@@ -69,7 +77,7 @@ def make_loaders(
         check_dataset(dataset)
     test_loader = DeviceLoader(test_set, device=device)
     if recipe.batch_augment:
-        augmented = partial(augment, recipe=recipe)
+        augmented = partial(augment, recipe=recipe, fraction_done=fraction_done)
         return DeviceLoader(train_set, recipe.batch_size, augmented, shuffle=True, device=device), test_loader
     transform = train_transforms(recipe.flip_prob, recipe.crop_prob, recipe.degrees)
     by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, transform)
@@ -156,7 +164,8 @@ def fit(
     seed, device = operator.index(seed), get_device(device)
     seed_everything(seed)
     model = make_model(recipe, network, device)
-    train_loader, test_loader = make_loaders(recipe, train_set, test_set, device)
+    # The loader calls the lambda when it makes a batch. The scheduler's last_epoch is the number of steps so far.
+    train_loader, test_loader = make_loaders(recipe, train_set, test_set, device, lambda: scheduler.last_epoch / total)
     per_epoch, dtype = len(train_loader), recipe.dtype(device)
     total = recipe.steps(per_epoch)
     optimizer = make_optimizer(recipe, model.parameters())

@@ -44,12 +44,7 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self,
-        params: Any,
-        lr: float,
-        momentum: float = 0.95,
-        weight_decay: float = 0.0,
-        dtype: torch.dtype = torch.float32,
+        self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0, dtype: torch.dtype = torch.float32
     ) -> None:
         self.dtype = dtype  # not in the groups, whose values load_state_dict would replace by those of another device
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "use_muon": True})

@@ -53,6 +53,7 @@ class Recipe:
         batch_augment: Whether to augment whole batches on the device, instead of one PIL image at a time.
         crop_prob, degrees, scale_jitter, translate_px, flip_prob, augment_prob: See `sample_affine`.
         photometric_prob: Fraction of the digits that `photometric_distort` distorts.
+        photometric_decay: Whether this fraction falls linearly to zero during training.
         channels_last: Whether to use the channels_last memory format.
         use_bf16: Whether to use bfloat16 autocast on devices that support it.
 
@@ -79,6 +80,7 @@ class Recipe:
     flip_prob: float = 0.0
     augment_prob: float = 1.0
     photometric_prob: float = 0.0
+    photometric_decay: bool = False
     channels_last: bool = False
     use_bf16: bool = False
 
@@ -114,17 +116,17 @@ class Recipe:
 
 
 _FAST = Recipe(
-    "fast", epochs=1, batch_size=128, learning_rate=0.03, momentum=0.95, nesterov=True, muon=True, weight_decay=0.2,
+    "fast", epochs=1, batch_size=128, learning_rate=0.03, nesterov=True, muon=True, weight_decay=0.3,
     schedule="one_cycle", init="he", label_smoothing=0.05, batch_augment=True, crop_prob=0.0, scale_jitter=0.1,
-    translate_px=2.0, channels_last=True, use_bf16=True,
+    translate_px=2.0, photometric_prob=0.3, photometric_decay=True, channels_last=True, use_bf16=True,
 )  # fmt: skip
 _BEST = replace(
-    _FAST, name="best", epochs=20, batch_size=64, learning_rate=0.02, momentum=0.9, weight_decay=0.05,
-    scale_jitter=0.15, translate_px=2.5, augment_prob=0.8, photometric_prob=0.3,
+    _FAST, name="best", epochs=20, batch_size=64, learning_rate=0.02, weight_decay=0.05, scale_jitter=0.15,
+    translate_px=2.5, augment_prob=0.8, photometric_decay=False,
 )  # fmt: skip
 RECIPES = {recipe.name: recipe for recipe in (Recipe("reference"), _FAST, _BEST)}
 # With 4,000 images, `fast` needs more epochs, smaller batches, a lower learning rate, and less weight decay.
-ON_SAMPLE = {"fast": {"epochs": 16, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.1}}
+ON_SAMPLE = {"fast": {"epochs": 16, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.2}}
 
 
 def get_recipe(name: str, dataset: str = "mnist", **changes: Any) -> Recipe:
