@@ -102,6 +102,7 @@ def test_parameters_are_explained(path: Path) -> None:
         assert comment in said
 
 
+@pytest.mark.slow
 def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "01_data_visualization", "02_training", "03_summary", "--out", str(tmp_path)]
     changes = {
