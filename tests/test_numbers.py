@@ -228,7 +228,7 @@ STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
         0,
         13,
     ),
-    ("04", "takes 5% more time", lambda: [seconds("Muon") / seconds("label smoothing")], 1.03, 1.07),
+    ("04", "takes little more time", lambda: [seconds("Muon") / seconds("label smoothing")], 1.03, 1.07),
     ("04", "removes half of the mistakes", lambda: [1 - wrong("Muon") / wrong("label smoothing")], 0.45, 0.55),
     (
         "04",
