@@ -10,6 +10,7 @@ import io
 import json
 import os
 import platform
+import re
 import sys
 import time
 import zipfile
@@ -333,10 +334,9 @@ def write_metrics(folder: str | Path, **metrics: Any) -> None:
         CheckpointError: If the file is corrupted.
     """
     facts = _machine() | read_metrics(folder)
-    if sys.platform == "linux":
-        import resource
-
-        facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
+    status = Path("/proc/self/status")  # Linux only. getrusage would include the memory of the parent process.
+    if peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else ""):
+        facts["peak_memory_mb"] = int(peak[1]) * 1024 // 10**6
     atomic_write(Path(folder).expanduser() / "metrics.json", _to_json(facts | metrics, indent=1).encode())
 
 
