@@ -9,7 +9,7 @@ from corruptions import CORRUPTIONS, UNSEEN, mean_accuracy
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE, GRAY, ORANGE
+from mnist_s5.figures.base import BLUE, GRAY, ORANGE, SMALL
 
 DOCS = Path(__file__).parents[1] / "docs"
 STYLES = {  # records, color, and line style of each recipe; earlier means before distortion was added
@@ -33,7 +33,7 @@ def recorded_accuracies(name: str) -> list[dict[str, list[float]]]:
 
 def draw(recipes: dict[str, list[dict[str, list[float]]]]) -> Figure:
     """Plot each corruption, with a line for each recipe: the median over its seeds."""
-    figure = Figure(figsize=(9, 9.4), dpi=80, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7.6, 8.8), dpi=200, layout="constrained", facecolor="white")
     grid = figure.subplots(4, 4, sharey=True)
     for axes, (corruption, strengths) in zip(grid.flat, CORRUPTIONS.items(), strict=True):
         name = corruption.__name__
@@ -43,17 +43,17 @@ def draw(recipes: dict[str, list[dict[str, list[float]]]]) -> Figure:
             mark = f"{recipe}: {median(map(mean_accuracy, seeds)):.1f}%"
             axes.plot(strengths, middle, style, color=color, label=mark)
         star = " *" if name in UNSEEN else ""
-        axes.set_xlabel(list(signature(corruption).parameters)[1].replace("_px", " in pixels"), fontsize=8)
+        axes.set_xlabel(list(signature(corruption).parameters)[1].replace("_px", " in pixels"), fontsize=SMALL)
         axes.set_title(name.replace("_", " ") + star, fontsize=10)
         axes.set(ylim=(0, 102))
         axes.grid(alpha=0.3)
         if strengths[0] > strengths[-1]:
             axes.invert_xaxis()  # the strongest is always on the right
     figure.supylabel("accuracy in percent")
-    figure.suptitle("Accuracy on corrupted digits, by strength (* not used for training)", fontsize=12)
+    figure.suptitle("Accuracy on corrupted digits, by strength (* not used for training)", fontsize=11)
     figure.legend(
         *grid.flat[0].get_legend_handles_labels(),
-        loc="outside lower center", ncols=5, fontsize=8, title="mean over all corruptions",
+        loc="outside lower center", ncols=3, fontsize=SMALL, title="mean over all corruptions",
     )  # fmt: skip
     return figure
 

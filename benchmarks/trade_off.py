@@ -2,17 +2,21 @@
 
 Trains `fast` on 55,000 training digits, with different initial fractions of distorted digits. Each falls to zero.
 Scores it on a validation set of the other 5,000. Every fifth of these is also corrupted. The test set is not used.
-Writes results/trade_off.json.
+Writes results/trade_off.json and docs/trade_off.png.
 """
 
 import sys
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from corruptions import corruption_accuracies, mean_accuracy
+from matplotlib.figure import Figure
 from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
+from mnist_s5.figures.base import BLUE
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
 
@@ -38,7 +42,24 @@ def main(seeds: list[int], source: str = "mnist", epochs: float | None = None) -
     return {"seeds": seeds, "train_images": len(train_set), "val_images": len(val_set), "rows": rows}
 
 
+def draw(rows: list[dict[str, Any]]) -> Figure:
+    """Plot both accuracies over the fraction of distorted digits: a dot for each seed, a line through the medians."""
+    figure = Figure(figsize=(7.6, 3.2), dpi=200, layout="constrained", facecolor="white")
+    fractions = [100 * row["photometric_prob"] for row in rows]
+    panels = zip(figure.subplots(1, 2), {"val_accuracy": "clean", "corrupted": "corrupted"}.items(), strict=True)
+    for axes, (name, digits) in panels:
+        axes.plot(fractions, [median(row[name]) for row in rows], color=BLUE)
+        for fraction, row in zip(fractions, rows, strict=True):
+            axes.plot([fraction] * len(row[name]), row[name], "o", color=BLUE, alpha=0.5)
+        axes.set(title=f"{digits} validation digits", ylabel="accuracy in percent")
+        axes.set_xlabel("distorted digits at the start, in percent")
+        axes.grid(alpha=0.3)
+    return figure
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    print(record("trade_off", **main([int(seed) for seed in sys.argv[1:]])).name)
+    found = main([int(seed) for seed in sys.argv[1:]])
+    draw(found["rows"]).savefig(Path(__file__).parents[1] / "docs" / "trade_off.png")
+    print(record("trade_off", **found).name)

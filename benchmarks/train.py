@@ -2,17 +2,19 @@
 
 Writes each run to runs/RECIPE-SOURCE-SEED, and its metrics.json to results/RECIPE-SOURCE-SEED.json. Both replace those
 of an earlier run. Every network is also scored on corrupted digits of MNIST's test set, and one that was trained on the
-sample also on all 10,000. RECIPE is reference, fast, or best. For these, 02_training gives the same run with the same
-seed. RECIPE can also be fast-before or best-before, the settings of `fast` and `best` before photometric distortion was
-added.
+sample also on all 10,000. `mistakes` lists the test digits of MNIST that the network misclassifies, by index. RECIPE is
+reference, fast, or best. For these, 02_training gives the same run with the same seed. RECIPE can also be fast-before
+or best-before, the settings of `fast` and `best` before photometric distortion was added.
 """
 
 import shutil
 import sys
 from typing import Any
 
+import torch
 from corruptions import corruption_accuracies, mean_accuracy
 from record import RESULTS
+from torch import nn
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
@@ -21,6 +23,13 @@ BEFORE: dict[str, dict[str, Any]] = {  # on MNIST
     "fast-before": {"momentum": 0.95, "weight_decay": 0.2, "photometric_prob": 0.0},
     "best-before": {"momentum": 0.95, "photometric_prob": 0.0},
 }
+
+
+@torch.inference_mode()
+def mistakes(model: nn.Module, dataset: s5.DigitDataset, device: torch.device) -> list[int]:
+    """Return the indices of the digits that the network misclassifies."""
+    wrong = [model(images).argmax(dim=1) != labels for images, labels in DeviceLoader(dataset, device=device)]
+    return torch.cat(wrong).nonzero().flatten().tolist()
 
 
 def main(name: str, source: str, seeds: list[int]) -> None:
@@ -37,6 +46,7 @@ def main(name: str, source: str, seeds: list[int]) -> None:
         if train_set.name == "sample":
             accuracy = s5.test(model, device, DeviceLoader(mnist, device=device)).accuracy
             s5.write_metrics(run, mnist_test_accuracy=accuracy)
+        s5.write_metrics(run, mistakes=mistakes(model, mnist, device))
         corrupted = corruption_accuracies(model, mnist, device)
         s5.write_metrics(run, corrupted=mean_accuracy(corrupted), corruptions=corrupted)
         shutil.copy(run / "metrics.json", RESULTS / f"{run.name}.json")

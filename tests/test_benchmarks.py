@@ -114,6 +114,10 @@ def test_distorted_digits_make_the_network_robust(benchmark: ModuleType, monkeyp
     assert (found["train_images"], found["val_images"]) == (3667, 333)
     assert min(plain["val_accuracy"] + distorted["val_accuracy"]) > 95
     assert plain["corrupted"][0] + 10 < distorted["corrupted"][0]
+    clean, corrupted = benchmark.draw(found["rows"]).axes
+    assert list(clean.lines[0].get_xdata()) == [0, 50]
+    assert list(clean.lines[0].get_ydata()) == plain["val_accuracy"] + distorted["val_accuracy"]
+    assert list(corrupted.lines[0].get_ydata()) == plain["corrupted"] + distorted["corrupted"]
 
 
 @pytest.mark.parametrize("benchmark", ["ship"], indirect=True)

@@ -508,6 +508,18 @@ def calibration_by_sums(confidence: Tensor, correct: Tensor) -> Any:
     return np.abs(np.bincount(bins, confidence.numpy() - correct.numpy(), 10)).sum() / len(correct)
 
 
+def paired_by_the_lower_tail(a: Tensor, b: Tensor) -> Tensor:
+    counts = torch.stack([(a > b).sum(), (b > a).sum()])
+    n, least = int(counts.sum()), int(counts.min())
+    return torch.tensor([math.comb(n, k) / 2**n for k in range(least + 1)]).sum().mul(2).clamp(max=1)
+
+
+def paired_by_both_tails(a: Tensor, b: Tensor) -> float:
+    n, heads = int((a != b).sum()), int((a & ~b).sum())
+    uneven = [k for k in range(n + 1) if abs(k - n / 2) >= abs(heads - n / 2)]
+    return sum(math.comb(n, k) * 0.5**n for k in uneven)
+
+
 IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct solutions for each exercise
     "normalized": [
         lambda images: F.pad(((images / 255 - 0.1307) / 0.3081).unsqueeze(1), (0, 0)),
@@ -568,6 +580,7 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
         lambda difference, deviation: next(n for n in range(4, 9999) if difference >= 2 * deviation * math.sqrt(2 / n)),
     ],
     "calibration_error": [calibration_by_edges, calibration_by_sums],
+    "paired_p_value": [paired_by_the_lower_tail, paired_by_both_tails],
 }
 
 
@@ -581,7 +594,7 @@ def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixt
     check(ALL["confusion"].solution)
     assert capsys.readouterr().out == "confusion: Correct for 20 random inputs.\n"
     assert RESULTS.pop("confusion")
-    with pytest.raises(ValueError, match=r"no exercise counted_twice. Choose from normalized,.*calibration_error"):
+    with pytest.raises(ValueError, match=r"no exercise counted_twice. Choose from normalized,.*paired_p_value"):
         check(counted_twice)
 
 
@@ -608,7 +621,12 @@ def test_a_class_is_read_as_one_table(tmp_path: Path) -> None:
     nbformat.write(copy, tmp_path / "class" / "one.ipynb")
     assert main(["run", str(tmp_path / "class" / "one.ipynb"), "--out", str(tmp_path / "one")]) == 0
     found = json.loads((tmp_path / "one" / "metrics.json").read_text())
-    assert found["exercises_06"] == {"half_width": True, "seeds_needed": False, "calibration_error": False}
+    assert found["exercises_06"] == {
+        "half_width": True,
+        "seeds_needed": False,
+        "calibration_error": False,
+        "paired_p_value": False,
+    }
 
 
 def test_teaching_states_the_exercises_minutes() -> None:

@@ -11,9 +11,9 @@ from .data.digits import (
 from .data.loaders import get_testloader as get_testloader, get_trainloader as get_trainloader
 from .device import autocast_dtype as autocast_dtype, get_device as get_device, seed_everything as seed_everything
 from .figures.charts import (
-    ablation_plot as ablation_plot, bar_chart as bar_chart, line_plot as line_plot, panels as panels,
-    reliability_diagram as reliability_diagram, strip_plot as strip_plot, train_test_plot as train_test_plot,
-    wilson_interval as wilson_interval,
+    ablation_plot as ablation_plot, bar_chart as bar_chart, histograms as histograms, line_plot as line_plot,
+    panels as panels, reliability_diagram as reliability_diagram, strip_plot as strip_plot,
+    train_test_plot as train_test_plot,
 )
 from .figures.images import (
     confusion_matrix as confusion_matrix, data_visualization as data_visualization,

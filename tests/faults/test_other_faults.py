@@ -15,6 +15,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
+import torch
 from jupyter_client.manager import start_new_kernel
 from papermill import PapermillExecutionError, execute_notebook
 from papermill.iorw import load_notebook_node
@@ -258,7 +259,8 @@ def test_start_method(fault: Fault, tmp_path: Path) -> None:
 @pytest.mark.fault(27, "a metric that is NaN; a percentage that is taken for a fraction")
 def test_numbers(fault: Fault, tmp_path: Path) -> None:
     fault.refused(ValueError, "JSON has no NaN", lambda: s5.write_metrics(tmp_path, loss=float("nan")))
-    fault.refused(ValueError, "Divide percentages by 100", lambda: s5.wilson_interval(99.5, 10_000))
+    percent = {"network": (torch.tensor([99.5]), torch.tensor([True]))}
+    fault.refused(ValueError, "Divide percentages by 100", lambda: s5.reliability_diagram(percent, "t", None))
     assert not list(tmp_path.iterdir())
     fault.plain("silently wrong", f"json.dumps writes {json.dumps(float('nan'))}, which is not JSON")
 

@@ -92,7 +92,8 @@ def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor
 
 @exercise(
     title="One training step",
-    task="Write the five lines of the training loop that do all of the learning, from memory.",
+    task="Write the five lines of the training loop that do all of the learning, from memory. The model still has the "
+    "gradients of an earlier batch.",
     hint="Clear the gradients, forward, loss, backward, step. `loss.item()` is a plain number.",
     difficulty=2,
     minutes=10,

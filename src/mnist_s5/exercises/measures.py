@@ -68,8 +68,8 @@ def _difference_and_deviation(generator: Generator) -> tuple[float, float]:
     title="How many seeds?",
     task="You train two recipes with n seeds each. The runs of both have the standard deviation `deviation`, so the "
     "difference of the two means has a standard deviation of deviation × √(2 / n). How many seeds do you need until a "
-    "given difference is at least twice that? Never return fewer than four, because three against three cannot prove "
-    "anything.",
+    "given difference is at least twice that? Never return fewer than four, because with three against three, the "
+    "permutation test cannot give less than 10%.",
     hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
     difficulty=2,
     minutes=10,
@@ -223,3 +223,75 @@ def _(confidence: Tensor, correct: Tensor) -> float:
 def _(confidence: Tensor, correct: Tensor) -> float:
     empty = (10 * confidence).long().clamp(max=9).unique().numel() < 10
     return math.nan if empty else calibration_error.solution(confidence, correct)
+
+
+def _two_networks(generator: Generator) -> tuple[Tensor, Tensor]:
+    """Which of 300 digits two networks get right. In some trials, only_a equals only_b, or both are 0."""
+    a = torch.rand(300, generator=generator) < 0.9
+    only_a, only_b = ((0, 0), (3, 3), (8, 3), (5, 12), (2, 0), (9, 8))[random_int(generator, 0, 6)]
+    order, b = torch.randperm(300, generator=generator), a.clone()
+    a[order[: only_a + only_b]] = b[order[: only_a + only_b]] = True
+    b[order[:only_a]] = False
+    a[order[only_a : only_a + only_b]] = False
+    return a, b
+
+
+@exercise(
+    title="Two networks, the same digits",
+    task="Compute the p-value of McNemar's test. Only digits that exactly one of the two networks gets right count. If "
+    "both networks are equally good, each of these n digits is a fair coin, so k of them come up heads with "
+    "probability math.comb(n, k) / 2ⁿ. The p-value is the probability of a split at least as uneven as the observed "
+    "one, in favor of either network. Compute it yourself, without scipy.",
+    hint="With `most`, the larger of the two counts, sum the probabilities from `most` to n. Think about the other "
+    "direction, and about two equal counts.",
+    difficulty=3,
+    minutes=20,
+    make_inputs=_two_networks,
+)
+def paired_p_value(a: Tensor, b: Tensor) -> float:
+    """a, b: bool [N], which digits each network gets right. Return the p-value, from 0 to 1."""
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    n, most = only_a + only_b, max(only_a, only_b)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
+
+
+@paired_p_value.mistake(
+    "This counts one direction only. A split in favor of the other network is as uneven: double it."
+)
+def _(a: Tensor, b: Tensor) -> float:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    n, most = only_a + only_b, max(only_a, only_b)
+    return sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
+
+
+@paired_p_value.mistake(
+    "With two equal counts, this is more than 1, because the middle is counted twice. Return at most 1."
+)
+def _(a: Tensor, b: Tensor) -> float:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    n, most = only_a + only_b, max(only_a, only_b)
+    return 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
+
+
+@paired_p_value.mistake("The observed split itself is missing. Sum from `most`, not from `most` + 1.")
+def _(a: Tensor, b: Tensor) -> float:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    n, most = only_a + only_b, max(only_a, only_b)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most + 1, n + 1)) / 2**n)
+
+
+@paired_p_value.mistake("This is the probability of exactly this split. Add all splits that are more uneven.")
+def _(a: Tensor, b: Tensor) -> float:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    return min(1.0, 2 * math.comb(only_a + only_b, only_a) / 2 ** (only_a + only_b))
+
+
+@paired_p_value.mistake("Digits that both networks get right, or both get wrong, do not count. Leave them out.")
+def _(a: Tensor, b: Tensor) -> float:
+    n, most = len(a), max(int(a.sum()), int(b.sum()))
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
+
+
+@paired_p_value.mistake("This is a percentage. Return a probability from 0 to 1.")
+def _(a: Tensor, b: Tensor) -> float:
+    return 100 * paired_p_value.solution(a, b)

@@ -137,7 +137,8 @@ def _(layers: list[str]) -> int:
 @exercise(
     title="The confusion matrix",
     task="Compute the table behind the figure: how often each label (row) was predicted as each class (column).",
-    hint="`torch.bincount(labels * 10 + predicted, minlength=100)` counts pairs. Two loops work, too.",
+    hint="`torch.bincount` counts how often each integer occurs. Which integer could stand for a pair of a label and a "
+    "prediction? Two loops work, too.",
     difficulty=1,
     minutes=5,
     make_inputs=_labels_and_predictions,

@@ -8,7 +8,9 @@ from html import escape
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe-Ito blue and vermilion, and a gray legible on white
-WIDE, TALL = (9.0, 3.4), (9.0, 6.6)  # inches
+WIDE, TALL = (6.6, 2.9), (6.6, 5.0)  # inches
+PIXELS = 110  # per inch, where a figure is displayed. Its file has twice as many, for screens with small pixels.
+SMALL = 9  # font size in points: as large as the text around a figure
 
 
 class AltTextFigure(Figure):
@@ -22,7 +24,8 @@ class AltTextFigure(Figure):
         png = io.BytesIO()
         self.savefig(png, format="png")
         data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": self.alt}
-        display(data, raw=True, metadata={"image/png": {"alt": self.alt}})
+        width, height = (int.from_bytes(png.getvalue()[at : at + 4]) // 2 for at in (16, 20))  # in a PNG's header
+        display(data, raw=True, metadata={"image/png": {"alt": self.alt, "width": width, "height": height}})
         words = f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"
         display({"text/html": words}, raw=True)
 
@@ -44,7 +47,7 @@ def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, flo
     """
     if dataset not in (None, "mnist"):
         title += f" · {'embedded sample' if dataset == 'sample' else f'{dataset} digits'}, not full MNIST"
-    figure = AltTextFigure(figsize=size, dpi=80, layout="constrained", facecolor="white")
-    figure.suptitle(title, fontsize=12)
+    figure = AltTextFigure(figsize=size, dpi=2 * PIXELS, layout="constrained", facecolor="white")
+    figure.suptitle(title, fontsize=11)
     figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}"
     return figure

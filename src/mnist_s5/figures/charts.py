@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from ..training.checkpoint import History
-from .base import BLUE, GRAY, ORANGE, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from .base import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 PUBLISHED = 99.35  # test accuracy in percent that the authors of the reference published
 PUBLISHED_RUNS = (99.19, 99.34)  # range of the test accuracies in percent of nine other published runs
@@ -27,7 +28,7 @@ def bar_chart(
     alt = ", ".join(f"{name}: {value}" for name, value in zip(names, told, strict=True))
     figure = new_figure(title, alt, dataset)
     axes = figure.subplots()
-    axes.bar_label(axes.bar(range(len(names)), list(values), color=BLUE), labels=told, fontsize=9)
+    axes.bar_label(axes.bar(range(len(names)), list(values), color=BLUE), labels=told, fontsize=SMALL)
     axes.set_xticks(range(len(names)), list(names))
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)
@@ -42,7 +43,19 @@ def _draw_lines(axes: Axes, lines: Mapping[str, Line], styles: Sequence[tuple[st
         marker = "o" if len(y) == 1 else ""  # a single point has no line
         axes.plot(x, y, style, color=color, label=name, marker=marker, zorder=3 - order)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+
+
+def _name_lines(axes: Axes, lines: Mapping[str, Line]) -> None:
+    """Write each line's name at its end, or all names in a legend if some ends are too close to each other."""
+    low, high = axes.get_ylim()
+    ends = sorted(float(y[-1]) for _, y in lines.values())
+    if min((b - a for a, b in pairwise(ends)), default=math.inf) < 0.1 * (high - low):
+        axes.legend(fontsize=SMALL)
+        return
+    axes.spines[["top", "right"]].set_visible(False)  # the names would cross them
+    for (name, (x, y)), line in zip(lines.items(), axes.get_lines(), strict=True):
+        place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(name, (x[-1], y[-1]), **place, fontsize=SMALL, color=line.get_color())
 
 
 def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, dataset: str | None) -> AltTextFigure:
@@ -52,6 +65,8 @@ def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, d
     figure = new_figure(title, f"{ylabel} over {xlabel}: {ends}", dataset)
     axes = figure.subplots()
     _draw_lines(axes, lines, ((BLUE, "-"), (ORANGE, "--"), (GRAY, ":")))
+    if len(lines) > 1:
+        _name_lines(axes, lines)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure
 
@@ -59,17 +74,26 @@ def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, d
 def panels(
     parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
 ) -> AltTextFigure:
-    """Draw a small plot for each part, three per row, with up to two lines. The second is gray, behind the first."""
+    """Draw a small plot for each part, three per row, with up to two lines. A name has the same color in all parts.
+
+    If all parts have the same ylabel, they share their y-axis.
+    """
     check_not_empty("values", parts, *parts.values(), *(y for lines in parts.values() for _, y in lines.values()))
     ends = [", ".join(f"{label} ends at {y[-1]:.3g}" for label, (_, y) in lines.items()) for lines in parts.values()]
     alt = "; ".join(f"{name}: {end}" for name, end in zip(parts, ends, strict=True))
-    rows = math.ceil(len(parts) / 3)
-    figure = new_figure(title, alt, dataset, TALL if rows > 1 else WIDE)
-    grid = figure.subplots(rows, 3, squeeze=False).flatten()
+    rows, same = math.ceil(len(parts) / 3), len({*ylabels}) == 1
+    names = dict.fromkeys(label for lines in parts.values() for label in lines)
+    styles = dict(zip(names, ((ORANGE, "-"), (GRAY, "--")), strict=False))
+    figure = new_figure(title, alt, dataset, (WIDE[0], 0.8 + 2.1 * rows))
+    grid = figure.subplots(rows, 3, squeeze=False, sharey=same).flatten()
     for (name, lines), ylabel, axes in zip(parts.items(), ylabels, grid[: len(parts)], strict=True):
-        _draw_lines(axes, lines, ((ORANGE, "-"), (GRAY, "--")))
+        _draw_lines(axes, lines, [styles[label] for label in lines if label in styles])
         axes.set_title(name, fontsize=10)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_xlabel(xlabel)
+        if not same or axes in grid[::3]:
+            axes.set_ylabel(ylabel)
+    labeled = max(grid[: len(parts)], key=lambda axes: len(axes.get_lines()))
+    figure.legend(*labeled.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=SMALL)
     for axes in grid[len(parts) :]:
         axes.axis("off")
     return figure
@@ -82,8 +106,7 @@ def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
         axes.plot(median(values), row, "|", color="black", markersize=14)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.grid(alpha=0.3)
-    axes.margins(y=0.15)
-    axes.invert_yaxis()
+    axes.set_ylim(len(groups) - 0.4, -0.6)
 
 
 def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
@@ -98,60 +121,78 @@ def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, d
     return figure
 
 
-def reliability_diagram(confidence: Tensor, correct: Tensor, title: str, dataset: str | None) -> AltTextFigure:
-    """Draw the fraction of correct predictions over their confidence.
+def reliability_diagram(
+    networks: Mapping[str, tuple[Tensor, Tensor]], title: str, dataset: str | None
+) -> AltTextFigure:
+    """Draw the fraction of correct predictions over their confidence, for up to three networks side by side.
 
     Points on the diagonal are well calibrated. Error bars are 95% intervals, and the number above each counts the
     predictions of its bin.
 
     Args:
-        confidence: Float [N], from 0 to 1, sorted into ten bins of equal width. Empty bins are left out.
-        correct: Bool [N].
+        networks: For each name, the confidence, float [N] from 0 to 1, and whether the prediction is correct, bool [N].
+            Confidences are sorted into ten bins of equal width. Empty bins are left out.
         title: Title of the figure.
         dataset: See `new_figure`.
 
     Raises:
         ValueError: If there are no predictions, or a confidence is not from 0 to 1.
     """
-    check_not_empty("predictions", confidence)
-    confidence, correct = confidence.cpu().double(), correct.cpu().double()  # MPS has no float64
+    check_not_empty("predictions", networks, *(confidence for confidence, _ in networks.values()))
+    figure = new_figure(title, "", dataset, (WIDE[0], 1 + 6 / (len(networks) + 0.5)))
+    grid = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
+    told = []
+    for axes, (name, (confidence, correct)) in zip(grid, networks.items(), strict=True):
+        bins = _draw_reliability(axes, confidence.cpu().double(), correct.cpu().double())  # MPS has no float64
+        axes.set_title(name, fontsize=10)
+        told.append(f"{name}: {'; '.join(bins)}")
+    figure.alt += ". ".join(told)
+    grid[0].set_ylabel("fraction correct")
+    return figure
+
+
+def _draw_reliability(axes: Axes, confidence: Tensor, correct: Tensor) -> list[str]:
+    """Draw a reliability diagram of one network, with Wilson's intervals (1927), and return each bin in words."""
+    from scipy.stats import binomtest  # takes half a second to import
+
     outside = confidence[~((confidence >= 0) & (confidence <= 1 + 1e-6))]  # includes NaN
     if len(outside):
         raise ValueError(f"Expected confidences from 0 to 1, got {outside[0]:.8g}. Divide percentages by 100.")
     if confidence.shape != correct.shape:
         raise ValueError(f"Expected one value each, got {list(confidence.shape)} and {list(correct.shape)}.")
-    figure = new_figure(title, "", dataset, TALL)
-    axes, told = figure.subplots(), []
-    axes.plot([0, 1], [0, 1], "--", color=GRAY, label="calibrated")
-    bins = (10 * confidence).long().clamp(max=9)
+    axes.plot([0, 1], [0, 1], "--", color=GRAY)
+    axes.text(0.03, 1.04, "underconfident", color=GRAY, fontsize=SMALL)
+    axes.text(1.01, 0.04, "overconfident", ha="right", color=GRAY, fontsize=SMALL)
+    told, bins = [], (10 * confidence).long().clamp(max=9)
     for number in bins.unique().tolist():
         inside = bins == number
         n, x, y = int(inside.sum()), confidence[inside].mean().item(), correct[inside].mean().item()
-        low, high = wilson_interval(y, n)
-        axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=BLUE, capsize=3)
-        axes.annotate(f"{n:,}", (x, high), (0, 4), textcoords="offset points", ha="center", fontsize=8)
+        low, high = binomtest(round(n * y), n).proportion_ci(method="wilson")
+        reach = [[max(y - low, 0)], [max(high - y, 0)]]  # they may be off by a rounding at 0 and 1
+        axes.errorbar(x, y, reach, fmt="o", color=BLUE, capsize=3)
+        axes.annotate(f"{n:,}", (x, high), (0, 4), textcoords="offset points", ha="center", fontsize=SMALL)
         told.append(f"{n:,} predictions with {100 * x:.0f}% confidence, {100 * y:.0f}% correct")
-    figure.alt += "; ".join(told)
-    axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.02), ylim=(0, 1.08))
+    axes.set(xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.12))
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    return told
+
+
+def histograms(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
+    """Draw a histogram of each group, one below the other, with the same bins, and a mark for its median."""
+    check_not_empty("values", groups, *groups.values())
+    middle = {name: median(values) for name, values in groups.items()}
+    alt = ", ".join(f"{name}: {len(groups[name])} values, median {value:.2f}" for name, value in middle.items())
+    figure = new_figure(title, alt, dataset, (WIDE[0], 0.9 + 0.9 * len(groups)))
+    every = [value for values in groups.values() for value in values]
+    rows = figure.subplots(len(groups), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (name, values) in zip(rows, groups.items(), strict=True):
+        axes.hist(values, bins=25, range=(min(every), max(every)), color=ORANGE, alpha=0.7)
+        axes.axvline(middle[name], color="black")
+        label = f"{name}\nmedian {middle[name]:.2f}"
+        axes.set_ylabel(label, rotation=0, ha="right", va="center")
+        axes.set_yticks([])
+    rows[-1].set_xlabel(xlabel)
     return figure
-
-
-def wilson_interval(fraction: float, n: int) -> tuple[float, float]:
-    """Return the 95% Wilson score interval (1927) for a fraction observed in n trials.
-
-    Raises:
-        ValueError: If the fraction is not from 0 to 1, or n is less than 1.
-    """
-    if not 0 <= fraction <= 1 or n < 1:
-        raise ValueError(
-            f"Expected a fraction from 0 to 1 and n > 0, got {fraction} and {n}. Divide percentages by 100."
-        )
-    z = 1.96**2 / n
-    reach = (z * fraction * (1 - fraction) + z * z / 4) ** 0.5
-    low, high = (fraction + z / 2 - reach) / (1 + z), (fraction + z / 2 + reach) / (1 + z)
-    return min(low, fraction), max(high, fraction)  # they may be off by a rounding at 0 and 1
 
 
 def _log_ticks(axis: Axis, subs: Sequence[float]) -> None:
@@ -175,11 +216,12 @@ def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -
     alt = ", ".join(f"{name}: {time:.0f} s, error {median(values):.2f}%" for (name, values), time in ends)
     figure = new_figure(title, alt, dataset, (WIDE[0], 1.4 + 0.33 * len(rows)))
     left, right = figure.subplots(1, 2, sharey=True)
-    left.bar_label(left.barh(list(errors), seconds, color=BLUE), fmt="{:.0f}", padding=3, fontsize=9)
-    left.margins(x=0.12)
+    left.bar_label(left.barh(list(errors), seconds, color=BLUE), fmt="{:.0f}", padding=3, fontsize=SMALL)
+    left.margins(x=0.16)
     left.set(xlabel="seconds of training")
     _draw_dots(right, errors)
-    right.set(xlabel="error in percent (dots: seeds; mark: median)", xscale="log")
+    right.set(xlabel="error in percent", xscale="log")
+    right.set_title("dots: seeds, mark: median", fontsize=SMALL)
     every = [error for values in errors.values() for error in values]
     _log_ticks(right.xaxis, (1, 2, 5) if max(every) > 5 * min(every) else (1, 1.2, 1.5, 2, 3, 5))
     return figure
@@ -201,19 +243,23 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
     grid = figure.subplots(2, 2, sharex=True).flatten()
     for axes, field in zip(grid, ("train_loss", "test_loss", "train_accuracy", "test_accuracy"), strict=True):
         part, what = field.split("_")
-        color = BLUE if part == "train" else ORANGE
+        color, part = (BLUE, "training") if part == "train" else (ORANGE, "test")
         if reference:
             _draw_curve(axes, reference, field, color=GRAY, label="reference, recorded")
-        _draw_curve(axes, history, field, color=color, marker="o", markersize=5, label="this run")
-        axes.set_title(f"{'Training' if part == 'train' else 'Test'} {what}", fontsize=10)
-        axes.set(ylabel="loss (nats)" if what == "loss" else "percent", xlabel="epoch")
+        _draw_curve(axes, history, field, color=color, marker="o", markersize=5, label=f"this run, {part}")
+        axes.set_title(f"{part.capitalize()} {what}", fontsize=10)
+        axes.set_ylabel("loss (nats)" if what == "loss" else "percent")
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if what == "loss":
             axes.set_yscale("log")
             _log_ticks(axes.yaxis, (1, 2, 5))
+        else:
+            axes.set_xlabel("epoch")
     if reference:
         _compare(figure, grid[3], history, reference)
+    named = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=2, fontsize=SMALL)
     return figure
 
 
@@ -228,4 +274,3 @@ def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: His
     axes.set_ylim(min(96, *(entry.test_accuracy - 1 for entry in history)), 100)
     end = reference[-1]
     figure.alt += f". In gray the reference, recorded: {end.test_accuracy:.2f}% after epoch {end.epoch:g}"
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)

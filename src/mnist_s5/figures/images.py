@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.loaders import DeviceLoader
-from .base import TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from .base import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 
 def image_grid(
@@ -37,7 +38,9 @@ def image_grid(
     rows, side = math.ceil(len(images) / columns), max(max(image.shape[-2:]) for image in images)
     shape = f"{rows} row{'s' * (rows > 1)} of {min(columns, len(images))}"
     alt = f"{len(images)} images in {shape}: {', '.join(captions)}".replace("\n", " ")
-    figure = new_figure(title, alt, dataset, TALL if rows > 2 else WIDE)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    height = 0.4 + rows * (0.93 * WIDE[0] / columns + 0.17 * lines)  # the title, and each image with its caption
+    figure = new_figure(title, alt, dataset, (WIDE[0], height))
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for image, caption, axes in zip(images, captions, grid[: len(images)], strict=True):
         pixels = image.reshape(image.shape[-2:])
@@ -48,7 +51,7 @@ def image_grid(
         elif image.dtype == torch.uint8:
             shades |= {"vmin": 0, "vmax": 255}
         _draw_image(axes, pixels.detach().float().cpu().numpy(), side, shades)
-        axes.set_title(caption, fontsize=9)
+        axes.set_title(caption, fontsize=SMALL, pad=3)
     for axes in grid[len(images) :]:
         axes.axis("off")
     return figure
@@ -72,23 +75,29 @@ def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure
 
 
 def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
-    """Draw one digit, uint8 [28, 28], as the table of its 784 numbers, each cell shaded by its value."""
+    """Draw a digit, uint8 [28, 28], beside a table of the 144 numbers in its middle, each shaded by its value."""
     if image.shape != (28, 28) or image.dtype != torch.uint8:
         raise ValueError(f"Expected a digit uint8 [28, 28], got {str(image.dtype)[6:]} {list(image.shape)}.")
-    alt = "The numbers are high where the strokes are"
-    figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, TALL)
-    axes = figure.subplots()
-    axes.imshow(image.cpu().numpy(), cmap="gray_r", alpha=0.75, aspect="auto")
-    for row, column in np.ndindex(28, 28):
-        value = int(image[row, column])
-        color = "white" if value > 183 else "black"
-        axes.text(column, row, str(value), ha="center", va="center", fontsize=6.5, color=color)
-    axes.set(xlabel="column", ylabel="row")
+    alt = "On the right, the 12 × 12 numbers in its middle. They are high where the strokes are"
+    figure = new_figure(f"A {label} is 28 × 28 numbers from 0 to 255", alt, dataset, (WIDE[0], 4.0))
+    whole, middle = figure.subplots(1, 2, width_ratios=(1, 2))
+    for axes in (whole, middle):
+        axes.imshow(image.cpu().numpy(), cmap="gray_r", vmin=0, vmax=255)
+        axes.set(xlabel="column", ylabel="row")
+    whole.add_patch(Rectangle((7.5, 7.5), 12, 12, facecolor="none", edgecolor=ORANGE, linewidth=2))
+    middle.set(xlim=(7.5, 19.5), ylim=(19.5, 7.5))
+    for row, column in np.ndindex(12, 12):
+        value = int(image[row + 8, column + 8])
+        color = "white" if value > 137 else "black"
+        middle.text(column + 8, row + 8, str(value), ha="center", va="center", fontsize=SMALL, color=color)
     return figure
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
-    """Draw how often each label (row) was predicted as each digit (column). Only mistakes are colored."""
+    """Draw how often each label (row) was predicted as each digit (column).
+
+    Mistakes are orange, and correct predictions gray.
+    """
     check_not_empty("predictions", labels)
     if labels.ndim != 1 or labels.shape != predicted.shape or predicted.is_floating_point():
         got = f"{list(labels.shape)} and {str(predicted.dtype)[6:]} {list(predicted.shape)}"
@@ -104,10 +113,11 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltText
         alt += f"; the most common mistake is a {worst[0]} predicted as a {worst[1]} ({int(wrong.max())} times)"
     figure = new_figure("Labels and predictions", alt, dataset, TALL)
     axes = figure.subplots()
+    axes.imshow(np.where(np.eye(10), 0.2, math.nan), cmap="gray_r", vmin=0, vmax=1)
     shades = wrong.double().where(wrong > 0, math.nan).numpy()
     axes.imshow(shades, cmap="Oranges", vmin=0, vmax=1.5 * int(wrong.max()) or 1)
     for row, column in np.ndindex(10, 10):
         if counts[row, column]:
-            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=9)
+            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=SMALL)
     axes.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
     return figure

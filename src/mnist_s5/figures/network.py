@@ -5,12 +5,13 @@ import re
 from typing import Any, NamedTuple
 
 import torch
-from matplotlib.patches import Rectangle
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Polygon
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchinfo import ModelStatistics, summary
 
-from .base import BLUE, GRAY, ORANGE, AltTextFigure, new_figure
+from .base import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, new_figure
 
 
 class Layer(NamedTuple):
@@ -91,24 +92,34 @@ def _receptive_field(output: Tensor, images: Tensor) -> int:
 
 
 def architecture(model: nn.Module) -> AltTextFigure:
-    """Draw the network: feature maps as stacks of squares, vectors as bars, and the parameters below."""
+    """Draw the network: feature maps as boxes, vectors as bars, and below them their sizes and parameters.
+
+    A box is as high and deep as its maps, and its width grows with their number.
+    """
     table = [Layer("digit", (1, 28, 28), 0, 0, 1), *layer_table(model)]
     told = "; ".join(f"{step.layer}: {'×'.join(map(str, step.output))}" for step in table)
     total = sum(parameter.numel() for parameter in model.parameters())
-    figure = new_figure(f"The network: {total:,} parameters", told, None)
-    axes = figure.subplots()
+    figure = new_figure(f"The network: the shape of each output, and {total:,} parameters", told, None, (WIDE[0], 3.1))
+    axes, end = figure.subplots(), 0.0
     for index, step in enumerate(table):
-        x, color = 48 * index, BLUE if step.parameters else GRAY  # in pixels of the digit
-        channels, side = (step.output[0], float(step.output[1])) if len(step.output) == 3 else (1, 0.0)
-        height, width = (side, side) if side else (2.4 * math.log2(step.output[0]), 2.5)
-        sheets = max(1, round(channels**0.5 / 2))
-        for sheet in range(sheets):
-            corner = (x - width / 2 + 1.5 * (sheet - sheets / 2), 1.5 * (sheet - sheets / 2) - height / 2)
-            axes.add_patch(Rectangle(corner, width, height, facecolor="white", edgecolor=color, linewidth=1.2))
-        axes.text(x, 26, f"{step.layer}\n{'×'.join(map(str, step.output))}", ha="center", fontsize=9)
-        heavy = step.parameters > total / 4
-        count = f"{step.parameters:,}" if step.parameters else "–"
-        axes.text(x, -30, count, ha="center", fontsize=9, color=ORANGE if heavy else "black")
-    axes.set(xlim=(-28, 48 * len(table) - 20), ylim=(-36, 42), aspect="equal")
+        x, color = 17 * index, BLUE if step.parameters else GRAY  # in pixels of the digit
+        maps = len(step.output) == 3
+        height = step.output[1] if maps else 2.4 * math.log2(step.output[0])
+        width, depth = (0.6 * step.output[0] ** 0.5, 0.28 * height) if maps else (1.0, 0.0)
+        left, right, low, high = x - width / 2, x + width / 2, -height / 2, height / 2
+        front = [(left, low), (right, low), (right, high), (left, high)]
+        top = [(left, high), (right, high), (right + depth, high + depth), (left + depth, high + depth)]
+        side = [(right, low), (right, high), (right + depth, high + depth), (right + depth, low + depth)]
+        for face, alpha in ((front, 0.5), (top, 0.2), (side, 0.35)):
+            axes.add_patch(Polygon(face, facecolor=to_rgba(color, alpha), edgecolor=color))
+        if index:
+            axes.annotate("", (left - 0.5, 0), (end, 0), arrowprops={"arrowstyle": "->"})
+        end = right + depth + 0.5
+        size = f"{step.output[0]} ×\n{step.output[1]} × {step.output[2]}" if maps else f"{step.output[0]}"
+        axes.text(x, 26, step.layer.replace("_", "\n"), ha="center", va="bottom", fontsize=SMALL)
+        axes.text(x, -18, size, ha="center", va="top", fontsize=SMALL)
+        style: dict[str, Any] = {"color": ORANGE, "weight": "bold"} if step.parameters > total / 4 else {}
+        axes.text(x, -29, f"{step.parameters:,}" if step.parameters else "–", ha="center", fontsize=SMALL, **style)
+    axes.set(xlim=(-8, 17 * len(table) - 9), ylim=(-31, 33), aspect="equal")
     axes.axis("off")
     return figure
