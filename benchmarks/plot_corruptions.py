@@ -9,7 +9,7 @@ from corruptions import CORRUPTIONS, UNSEEN, mean_accuracy
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE, GRAY, ORANGE, SMALL
+from mnist_s5.figures.base import BLUE, GRAY, ORANGE, SMALL, WIDE, new_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 STYLES = {  # records, color, and line style of each recipe; earlier means before distortion was added
@@ -33,7 +33,8 @@ def recorded_accuracies(name: str) -> list[dict[str, list[float]]]:
 
 def draw(recipes: dict[str, list[dict[str, list[float]]]]) -> Figure:
     """Plot each corruption, with a line for each recipe: the median over its seeds."""
-    figure = Figure(figsize=(7.6, 8.8), dpi=200, layout="constrained", facecolor="white")
+    title = "Accuracy on corrupted digits, by strength (* not used for training)"
+    figure = new_figure(title, "", "mnist", (WIDE[0], 8.2))
     grid = figure.subplots(4, 4, sharey=True)
     for axes, (corruption, strengths) in zip(grid.flat, CORRUPTIONS.items(), strict=True):
         name = corruption.__name__
@@ -50,7 +51,6 @@ def draw(recipes: dict[str, list[dict[str, list[float]]]]) -> Figure:
         if strengths[0] > strengths[-1]:
             axes.invert_xaxis()  # the strongest is always on the right
     figure.supylabel("accuracy in percent")
-    figure.suptitle("Accuracy on corrupted digits, by strength (* not used for training)", fontsize=11)
     figure.legend(
         *grid.flat[0].get_legend_handles_labels(),
         loc="outside lower center", ncols=3, fontsize=SMALL, title="mean over all corruptions",

@@ -6,17 +6,16 @@ Writes results/trade_off.json and docs/trade_off.png.
 """
 
 import sys
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from corruptions import corruption_accuracies, mean_accuracy
 from matplotlib.figure import Figure
-from record import record
+from record import RESULTS, record
 from tqdm import tqdm
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE
+from mnist_s5.figures.base import BLUE, WIDE, new_figure
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
 
@@ -44,15 +43,15 @@ def main(seeds: list[int], source: str = "mnist", epochs: float | None = None) -
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
     """Plot both accuracies over the fraction of distorted digits: a dot for each seed, a line through the medians."""
-    figure = Figure(figsize=(7.6, 3.2), dpi=200, layout="constrained", facecolor="white")
+    figure = new_figure("What distorted digits cost, and what they gain", "", "mnist", WIDE)
     fractions = [100 * row["photometric_prob"] for row in rows]
     panels = zip(figure.subplots(1, 2), {"val_accuracy": "clean", "corrupted": "corrupted"}.items(), strict=True)
     for axes, (name, digits) in panels:
         axes.plot(fractions, [median(row[name]) for row in rows], color=BLUE)
         for fraction, row in zip(fractions, rows, strict=True):
             axes.plot([fraction] * len(row[name]), row[name], "o", color=BLUE, alpha=0.5)
-        axes.set(title=f"{digits} validation digits", ylabel="accuracy in percent")
-        axes.set_xlabel("distorted digits at the start, in percent")
+        axes.set_title(f"{digits} validation digits", fontsize=10)
+        axes.set(xlabel="distorted digits at the start (%)", ylabel="accuracy (%)")
         axes.grid(alpha=0.3)
     return figure
 
@@ -61,5 +60,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     found = main([int(seed) for seed in sys.argv[1:]])
-    draw(found["rows"]).savefig(Path(__file__).parents[1] / "docs" / "trade_off.png")
+    draw(found["rows"]).savefig(RESULTS.parents[1] / "docs" / "trade_off.png")
     print(record("trade_off", **found).name)

@@ -46,9 +46,9 @@ def main(name: str, source: str, seeds: list[int]) -> None:
         if train_set.name == "sample":
             accuracy = s5.test(model, device, DeviceLoader(mnist, device=device)).accuracy
             s5.write_metrics(run, mnist_test_accuracy=accuracy)
-        s5.write_metrics(run, mistakes=mistakes(model, mnist, device))
         corrupted = corruption_accuracies(model, mnist, device)
-        s5.write_metrics(run, corrupted=mean_accuracy(corrupted), corruptions=corrupted)
+        scores = {"corrupted": mean_accuracy(corrupted), "corruptions": corrupted}
+        s5.write_metrics(run, mistakes=mistakes(model, mnist, device), **scores)
         shutil.copy(run / "metrics.json", RESULTS / f"{run.name}.json")
         print(f"{run.name}: {history[-1].test_accuracy:.2f}%")
 

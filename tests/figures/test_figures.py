@@ -59,7 +59,7 @@ def test_every_figure_has_an_alt_text_and_names_the_sample(
         image, words = displayed(picture, monkeypatch)
         png = base64.b64decode(image["image/png"])
         assert png[1:4] == b"PNG", name
-        assert len(png) < 200_000, name
+        assert len(png) < 100_000, name
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
         about = image["about"]["metadata"]["image/png"]
         assert (width // 2, height // 2) == (about["width"], about["height"]), name  # sharp on any screen

@@ -255,12 +255,16 @@ def paired_p_value(a: Tensor, b: Tensor) -> float:
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
 
 
+def _size_and_larger_count(a: Tensor, b: Tensor) -> tuple[int, int]:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    return only_a + only_b, max(only_a, only_b)
+
+
 @paired_p_value.mistake(
     "This counts one direction only. A split in favor of the other network is as uneven: double it."
 )
 def _(a: Tensor, b: Tensor) -> float:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    n, most = only_a + only_b, max(only_a, only_b)
+    n, most = _size_and_larger_count(a, b)
     return sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
 
 
@@ -268,22 +272,20 @@ def _(a: Tensor, b: Tensor) -> float:
     "With two equal counts, this is more than 1, because the middle is counted twice. Return at most 1."
 )
 def _(a: Tensor, b: Tensor) -> float:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    n, most = only_a + only_b, max(only_a, only_b)
+    n, most = _size_and_larger_count(a, b)
     return 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
 
 
 @paired_p_value.mistake("The observed split itself is missing. Sum from `most`, not from `most` + 1.")
 def _(a: Tensor, b: Tensor) -> float:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    n, most = only_a + only_b, max(only_a, only_b)
+    n, most = _size_and_larger_count(a, b)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most + 1, n + 1)) / 2**n)
 
 
 @paired_p_value.mistake("This is the probability of exactly this split. Add all splits that are more uneven.")
 def _(a: Tensor, b: Tensor) -> float:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return min(1.0, 2 * math.comb(only_a + only_b, only_a) / 2 ** (only_a + only_b))
+    n, most = _size_and_larger_count(a, b)
+    return min(1.0, 2 * math.comb(n, most) / 2**n)
 
 
 @paired_p_value.mistake("Digits that both networks get right, or both get wrong, do not count. Leave them out.")

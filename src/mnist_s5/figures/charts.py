@@ -92,11 +92,17 @@ def panels(
         axes.set_xlabel(xlabel)
         if not same or axes in grid[::3]:
             axes.set_ylabel(ylabel)
-    labeled = max(grid[: len(parts)], key=lambda axes: len(axes.get_lines()))
-    figure.legend(*labeled.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=SMALL)
+    _share_legend(figure)
     for axes in grid[len(parts) :]:
         axes.axis("off")
     return figure
+
+
+def _share_legend(figure: AltTextFigure) -> None:
+    """Draw one legend for all plots, below them."""
+    pairs = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    named = {label: line for line, label in pairs}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=2, fontsize=SMALL)
 
 
 def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
@@ -258,8 +264,7 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
             axes.set_xlabel("epoch")
     if reference:
         _compare(figure, grid[3], history, reference)
-    named = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named, loc="outside lower center", ncols=2, fontsize=SMALL)
+    _share_legend(figure)
     return figure
 
 
