@@ -1,12 +1,15 @@
-"""Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ...
+"""Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ... [--out NAME]
 
-Writes each run to runs/RECIPE-SOURCE-SEED, and its metrics.json to results/RECIPE-SOURCE-SEED.json. Both replace those
-of an earlier run. Every network is also scored on corrupted digits of MNIST's test set, and one that was trained on the
-sample also on all 10,000. `mistakes` lists the test digits of MNIST that the network misclassifies, by index. RECIPE is
-reference, fast, or best. For these, 02_training gives the same run with the same seed. RECIPE can also be fast-before
-or best-before, the settings of `fast` and `best` before photometric distortion was added.
+Writes each run to runs/NAME-SOURCE-SEED, and its metrics.json to results/NAME-SOURCE-SEED.json. Both replace those of
+an earlier run. NAME is RECIPE if it is not given. Every network is also scored on corrupted digits of MNIST's test set,
+and one that was trained on the sample also on all 10,000. `mistakes` lists the test digits of MNIST that the network
+misclassifies, by index. RECIPE is reference, fast, or best. For these, 02_training gives the same run with the same
+seed. RECIPE can also be fast-before or best-before, the settings of `fast` and `best` before photometric distortion was
+added.
 """
 
+import argparse
+import math
 import shutil
 import sys
 from typing import Any
@@ -32,17 +35,20 @@ def mistakes(model: nn.Module, dataset: s5.DigitDataset, device: torch.device) -
     return torch.cat(wrong).nonzero().flatten().tolist()
 
 
-def main(name: str, source: str, seeds: list[int]) -> None:
+def main(name: str, source: str, seeds: list[int], out: str) -> None:
     """Train one run per seed, one after another, on the device that "auto" selects."""
     device, (train_set, test_set), mnist = s5.get_device(), s5.load_mnist(source), s5.load_mnist("mnist")[1]
     if name in BEFORE and train_set.name != "mnist":
         sys.exit(f"{name} is a recipe for MNIST. Use mnist instead of {source}.")
     changes = BEFORE.get(name, {})
     recipe = s5.get_recipe(name.removesuffix("-before") if changes else name, train_set.name, **changes)
+    steps = recipe.steps(math.ceil(len(train_set) / recipe.batch_size))
+    tenth = math.ceil(steps / 10)  # as in 02_training
     for seed in seeds:
-        shutil.rmtree(f"runs/{name}-{source}-{seed}", ignore_errors=True)
-        run = s5.new_run(f"runs/{name}-{source}-{seed}")
-        model, history = s5.fit(recipe, train_set, test_set, seed=seed, device=device, folder=run)
+        shutil.rmtree(f"runs/{out}-{source}-{seed}", ignore_errors=True)
+        run = s5.new_run(f"runs/{out}-{source}-{seed}")
+        how = {"seed": seed, "device": device, "folder": run, "evaluate_every": tenth}
+        model, history = s5.fit(recipe, train_set, test_set, **how)
         if train_set.name == "sample":
             accuracy = s5.test(model, device, DeviceLoader(mnist, device=device)).accuracy
             s5.write_metrics(run, mnist_test_accuracy=accuracy)
@@ -54,6 +60,10 @@ def main(name: str, source: str, seeds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2], [int(seed) for seed in sys.argv[3:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("source")
+    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--out")
+    given = parser.parse_args()
+    main(given.recipe, given.source, given.seeds, given.out or given.recipe)

@@ -16,7 +16,7 @@ HOW = """# Exercises {number}
 
 {count} exercises for [{title}](../{notebook}.ipynb), about {minutes} minutes. Replace `raise NotImplementedError` \
 with your code, and run the cell. It checks your function on random inputs, and prints whether it is correct, or which \
-mistake it makes. Do not change the inputs, unless the task asks for it. \
+mistake it makes. A correct function then runs on real digits. Do not change the inputs, unless the task asks for it. \
 If you are stuck, open the hint or the solution under each task."""
 
 TASK = """## {title}
@@ -42,7 +42,9 @@ TASK = """## {title}
 PARAMETERS = """student: str = ""  # name of the student
 run_dir: str = ""  # folder for metrics.json; if empty, a new folder in runs/"""
 
-START = """import math
+START = """import itertools
+import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from test_project import script
 from torch import Tensor, nn
 
-from mnist_s5.exercises import LESSONS, RESULTS, Exercise, check, exercises
+from mnist_s5.exercises import LESSONS, RESULTS, Exercise, check, exercises, real
 
 ALL = {name: each for lesson in LESSONS for name, each in exercises(lesson).items()}
 make = script("make_exercises")
@@ -60,14 +60,16 @@ def test_the_notebooks_hold_what_is_promised(lesson: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_stub_is_not_solved_yet_and_the_solution_shown_is_right(name: str) -> None:
+    import itertools
     import math
+    from collections.abc import Callable
 
     from torch import Generator
     from torch.optim import Optimizer
 
     names: dict[str, Any] = {
         "torch": torch, "F": F, "nn": nn, "Tensor": Tensor, "math": math, "Generator": Generator,
-        "Optimizer": Optimizer,
+        "Optimizer": Optimizer, "itertools": itertools, "Callable": Callable,
     }  # fmt: skip
     exec(ALL[name].stub(), names)
     assert ALL[name].judge(names[name]) == "Not solved yet."
@@ -118,12 +120,6 @@ def forgot_to_return(right: int, digits: int) -> None:
 
 def halves(images: Tensor) -> Tensor:
     return ((images[:, None].float() / 255 - 0.1307) / 0.3081).half()
-
-
-def zeroed_input(images: Tensor, labels: Tensor) -> Tensor:
-    result = ALL["mean_images"].solution(images, labels)
-    images.zero_()
-    return result
 
 
 def updated_by_hand(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
@@ -224,38 +220,9 @@ def with_another_learning_rate(model: nn.Module, optimizer: Any, images: Tensor,
     return loss
 
 
-def seeded_globally(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
-    torch.manual_seed(0)
-    order = torch.randperm(len(labels))
-    return images[order], labels[order]
-
-
-def generator_reset(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
-    generator.manual_seed(0)
-    return ALL["shuffled"].solution(images, labels, generator)
-
-
-def rolled(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
-    by = int(torch.randint(1, len(labels), (), generator=generator))
-    return images.roll(by, 0), labels.roll(by, 0)
-
-
-def in_order_of_appearance(images: Tensor, labels: Tensor) -> Tensor:
-    groups: dict[int, list[Tensor]] = {}
-    for image, label in zip(images, labels, strict=True):
-        groups.setdefault(int(label), []).append(image)
-    return torch.stack([torch.stack(group).mean(dim=0) for group in groups.values()])
-
-
 def as_large_as_the_largest(labels: Tensor, predicted: Tensor) -> Tensor:
     n = int(max(labels.max(), predicted.max())) + 1
     return torch.bincount(labels * n + predicted, minlength=n * n).view(n, n)
-
-
-def cosine_from_sine(angles: Tensor) -> Tensor:
-    sin = torch.deg2rad(angles).sin()
-    cos, zero = (1 - sin.square()).sqrt(), torch.zeros_like(angles)
-    return torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
 
 
 def default_dtype_changed(images: Tensor) -> Tensor:
@@ -277,6 +244,11 @@ def without_zero(confidence: Tensor, correct: Tensor) -> float:
     return error
 
 
+def gradient_of_the_given_weights(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    weights += step
+    return ALL["gradient_by_trying"].solution(loss, weights - step, step)
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("nearest_mean", farthest_by_loops, "argmin"),
@@ -290,18 +262,18 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("normalized", in_place, "The function raises RuntimeError"),
     ("normalized", halves, r"the dtype is torch.float16. It must be torch.float32"),
     ("half_width", forgot_to_return, "returns None"),
-    ("accuracy", lambda batches: 100 * F.one_hot(torch.tensor(1)).sum(), r"expected [\d.]+, got 100\."),
+    ("shifted", lambda images, right, down: images.float(), "dtype is torch.float32. It must be torch.uint8"),
+    (
+        "convolved",
+        lambda image, weights: F.conv2d(image[None, None], weights[None, None])[0, 0],
+        "uses a convolution from PyTorch",
+    ),
+    ("threshold", lambda confidence, correct, wanted: None, "returns None"),
+    ("accumulated_step", lambda model, optimizer, parts: optimizer.step(), "after the call are wrong"),
+    ("gradient_by_trying", gradient_of_the_given_weights, "changes its input `weights`"),
+    ("learning_rate", lambda step, total, peak: peak * step / total, "For the inputs"),
+    ("paired_seeds_p_value", lambda differences: 2 / 2 ** len(differences), "expected"),
     ("conv_parameters", lambda inputs, outputs, side: nn.Conv2d(inputs, outputs, side).weight.numel(), "uses a layer"),
-    (
-        "shuffled",
-        lambda images, labels, generator: (images, labels),
-        "this does not hold: the labels are shuffled, too",
-    ),
-    (
-        "shuffled",
-        lambda images, labels, generator: images,
-        "this does not hold: the result is two tensors like the inputs",
-    ),
     ("training_step", updated_by_hand, "The given optimizer does not update the weights. Call its step"),
     ("training_step", by_hand_with_its_own_momentum, "optimizer's state or settings after the call are not"),
     ("training_step", in_eval_mode, "dropout"),
@@ -309,11 +281,6 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("test_loss", all_graphs, "graphs of all batches stay in memory"),
     ("test_loss", gradients_left_disabled, "Gradients are still disabled"),
     ("calibration_error", without_one, "exactly 1"),
-    (
-        "seeds_needed",
-        lambda difference, deviation: max(4, int(8 * (deviation / difference) ** 2) + 1),
-        "one seed too many",
-    ),
     ("half_width", lambda correct, digits: [1.0], "the result is of the type list. It must be a number."),
     ("half_width", lambda correct, digits: torch.tensor([1.0]), r"a tensor float32 \[1\]. It must be a number."),
     ("confusion", lambda labels, predicted: np.zeros((10, 10)), "of the type ndarray. It must be a tensor int64"),
@@ -324,12 +291,6 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("training_step", with_its_own_optimizer, "The given optimizer does not update the weights"),
     ("training_step", with_another_learning_rate, "optimizer's state or settings"),
     ("training_step", lambda model, optimizer, images, labels: None, "do you return what backward"),
-    ("shuffled", seeded_globally, "Use the generator as it is passed"),
-    ("shuffled", generator_reset, "Use the generator as it is passed"),
-    ("shuffled", rolled, "The order is not random"),
-    ("shuffled", lambda images, labels, generator: (images.flip(0), labels.flip(0)), "The order is not random"),
-    ("shuffled", lambda images, labels, generator: None, "returns None"),
-    ("mean_images", in_order_of_appearance, "expected"),
     ("normalized", lambda images: ((images / images.max() - 0.1307) / 0.3081)[:, None], "brightest pixel"),
     ("normalized", default_dtype_changed, "changes torch's default dtype"),
     ("normalized", lambda images: (images - images.mean()) / images.std(), "raises (Runtime|NotImplemented)Error: "),
@@ -342,7 +303,6 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ),
     ("calibration_error", without_zero, "exactly 0"),
     ("calibration_error", lambda confidence, correct: correct.mean(), "raises (Runtime|NotImplemented)Error: "),
-    ("rotation_matrices", cosine_from_sine, "expected"),
     ("receptive_field", no_layers_forgotten, "raises IndexError"),
     ("half_width", lambda correct, digits: sys.exit(), "raises SystemExit"),
     (
@@ -356,8 +316,6 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
         lambda log_probs, labels, smoothing: -log_probs.mean() * (smoothing / smoothing),
         "raises ZeroDivis",
     ),
-    ("mean_images", zeroed_input, "changes its input `images`. Work on a copy."),
-    ("rotation_matrices", lambda angles: torch.zeros(len(angles), 2, 3), r"got 0\."),
 ]
 
 
@@ -423,32 +381,9 @@ def pairs_in_a_loop(labels: Tensor, predicted: Tensor) -> Tensor:
     return counts
 
 
-def mistakes_by_topk(log_probs: Tensor, labels: Tensor) -> Tensor:
-    wrong = (log_probs.argmax(dim=1) != labels).nonzero().flatten()
-    return wrong[log_probs[wrong].amax(dim=1).topk(5).indices]
-
-
-def mistakes_by_sorting(log_probs: Tensor, labels: Tensor) -> Tensor:
-    wrong = [n for n in range(len(labels)) if log_probs[n].argmax() != labels[n]]
-    return torch.tensor(sorted(wrong, key=lambda n: -float(log_probs[n].max()))[:5])
-
-
 def smoothed_by_targets(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     targets = (1 - smoothing) * F.one_hot(labels, 10) + smoothing / 10
     return -(targets * log_probs).sum(dim=1).mean()
-
-
-def rotations_in_a_loop(angles: Tensor) -> Tensor:
-    rows = [(math.cos(a), -math.sin(a), 0, math.sin(a), math.cos(a), 0) for a in map(math.radians, angles.tolist())]
-    return torch.tensor(rows).view(-1, 2, 3)
-
-
-def rotations_filled_in(angles: Tensor) -> Tensor:
-    matrices = torch.zeros(len(angles), 2, 3)
-    radians = angles * torch.pi / 180
-    matrices[:, 0, 0] = matrices[:, 1, 1] = radians.cos()
-    matrices[:, 1, 0], matrices[:, 0, 1] = radians.sin(), -radians.sin()
-    return matrices
 
 
 def orthogonalized_by_the_root(matrix: Tensor) -> Tensor:
@@ -483,17 +418,6 @@ def loss_by_item(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Any:
     return np.float64(total / count)
 
 
-def shuffled_by_random_keys(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
-    order = torch.rand(len(labels), generator=generator).argsort()
-    return images[order], labels[order]
-
-
-def shuffled_in_a_list(images: Tensor, labels: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
-    order = torch.multinomial(torch.ones(len(labels)), len(labels), generator=generator)
-    pairs = [(images[n], labels[n]) for n in order]
-    return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
-
-
 def calibration_by_edges(confidence: Tensor, correct: Tensor) -> Tensor:
     error = torch.tensor(0.0)
     for low, high in zip(torch.arange(10) / 10, torch.arange(1, 11) / 10, strict=True):
@@ -520,6 +444,95 @@ def paired_by_both_tails(a: Tensor, b: Tensor) -> float:
     return sum(math.comb(n, k) * 0.5**n for k in uneven)
 
 
+def shifted_by_slices(images: Tensor, right: int, down: int) -> Tensor:
+    result, n = torch.zeros_like(images), images.shape[-1]
+    result[:, max(down, 0) : n + min(down, 0), max(right, 0) : n + min(right, 0)] = images[
+        :, max(-down, 0) : n - max(down, 0), max(-right, 0) : n - max(right, 0)
+    ]
+    return result
+
+
+def shifted_and_cleared(images: Tensor, right: int, down: int) -> Tensor:
+    result = images.roll((down, right), (1, 2))
+    result[:, :down] = 0 if down > 0 else result[:, :down]
+    result[:, 28 + down :] = 0 if down < 0 else result[:, 28 + down :]
+    result[:, :, :right] = 0 if right > 0 else result[:, :, :right]
+    result[:, :, 28 + right :] = 0 if right < 0 else result[:, :, 28 + right :]
+    return result
+
+
+def convolved_by_loops(image: Tensor, weights: Tensor) -> Tensor:
+    rows = [[(image[y : y + 3, x : x + 3] * weights).sum() for x in range(26)] for y in range(26)]
+    return torch.tensor(rows)
+
+
+def gradient_in_place(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    found, values = [], weights.clone()
+    for n, value in enumerate(weights.tolist()):
+        values[n] = value + step
+        larger = loss(values)
+        values[n] = value - step
+        found.append((larger - loss(values)) / (2 * step))
+        values[n] = value
+    return torch.stack(found)
+
+
+def gradient_by_columns(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    both = torch.stack([weights + sign * step * row for sign in (1, -1) for row in torch.eye(len(weights))])
+    larger, smaller = torch.stack([loss(each.double()) for each in both]).chunk(2)
+    return (larger - smaller) / 2 / step
+
+
+def threshold_by_loops(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    good = [c for c in confidence if correct[confidence >= c].float().mean() >= wanted]
+    return float(min(good)) if good else float("inf")
+
+
+def threshold_from_below(confidence: Tensor, correct: Tensor, wanted: float) -> Tensor:
+    return next(
+        (c for c in confidence.sort().values if correct[confidence >= c].double().mean() >= wanted),
+        Tensor([math.inf])[0],
+    )
+
+
+def accumulated_by_weights(model: nn.Module, optimizer: Any, parts: list[tuple[Tensor, Tensor]]) -> None:
+    model.zero_grad()
+    for images, labels in parts:
+        weight = len(labels) / sum(len(each) for _, each in parts)
+        (weight * F.nll_loss(model(images), labels)).backward()
+    optimizer.step()
+
+
+def accumulated_in_one_batch(model: nn.Module, optimizer: Any, parts: list[tuple[Tensor, Tensor]]) -> None:
+    images, labels = (torch.cat(each) for each in zip(*parts, strict=True))
+    optimizer.zero_grad()
+    F.nll_loss(model(images), labels).backward()
+    optimizer.step()
+
+
+def rate_by_interpolation(step: int, total: int, peak: float) -> Any:
+    return np.interp(step, [0, total / 5, total], [peak / 25, peak, 0])
+
+
+def rate_as_a_minimum(step: int, total: int, peak: float) -> float:
+    return min(peak / 25 + 0.96 * peak * 5 * step / total, 1.25 * peak * (total - step) / total)
+
+
+def paired_by_bits(differences: list[float]) -> Any:
+    n = len(differences)
+    signs = 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1) - 1
+    return np.mean(np.abs(signs @ np.array(differences)) >= abs(sum(differences)) - 1e-6)
+
+
+def paired_by_recursion(differences: list[float]) -> float:
+    def count(rest: list[float], total: float) -> int:
+        if not rest:
+            return int(abs(total) >= abs(sum(differences)) - 1e-6)
+        return count(rest[1:], total + rest[0]) + count(rest[1:], total - rest[0])
+
+    return count(differences, 0) / 2 ** len(differences)
+
+
 IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct solutions for each exercise
     "normalized": [
         lambda images: F.pad(((images / 255 - 0.1307) / 0.3081).unsqueeze(1), (0, 0)),
@@ -527,12 +540,19 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
             -1, 1, 28, 28
         ),
     ],
-    "mean_images": [
-        lambda images, labels: (
-            (F.one_hot(labels, 10).T.float() @ images.flatten(1)).view(10, 28, 28) / labels.bincount()[:, None, None]
-        ),
-        lambda images, labels: torch.zeros(10, 28, 28).index_add(0, labels, images) / labels.bincount().view(-1, 1, 1),
+    "shifted": [shifted_by_slices, shifted_and_cleared],
+    "convolved": [
+        convolved_by_loops,
+        lambda image, weights: torch.einsum("yxab,ab->yx", image.unfold(0, 3, 1).unfold(1, 3, 1), weights),
     ],
+    "gradient_by_trying": [
+        gradient_in_place,
+        gradient_by_columns,
+    ],
+    "threshold": [threshold_by_loops, threshold_from_below],
+    "accumulated_step": [accumulated_by_weights, accumulated_in_one_batch],
+    "learning_rate": [rate_by_interpolation, rate_as_a_minimum],
+    "paired_seeds_p_value": [paired_by_bits, paired_by_recursion],
     "nearest_mean": [
         minimum_by_loops,
         lambda images, means: torch.cdist(images.flatten(1), means.flatten(1)).argmin(dim=1),
@@ -543,12 +563,6 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
         lambda log_probs, labels: -log_probs.gather(1, labels[:, None]).mean(),
     ],
     "training_step": [step_with_model_gradients, step_with_gradients_of_its_own],
-    "accuracy": [
-        lambda batches: torch.cat([100.0 * (x.argmax(1) == y) for x, y in batches]).mean(),
-        lambda batches: np.float32(
-            100 * np.mean([int(r.argmax()) == int(t) for x, y in batches for r, t in zip(x, y, strict=True)])
-        ),
-    ],
     "conv_parameters": [
         lambda inputs, outputs, side: np.int64(outputs) * inputs * side**2 + outputs,
         lambda inputs, outputs, side: torch.tensor(inputs * side * side + 1) * outputs,
@@ -562,22 +576,15 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
         ),
         lambda labels, predicted: F.one_hot(labels, 10).T @ F.one_hot(predicted, 10),
     ],
-    "worst_mistakes": [mistakes_by_topk, mistakes_by_sorting],
     "smoothed_loss": [
         smoothed_by_targets,
         lambda log_probs, labels, smoothing: F.cross_entropy(log_probs, labels, label_smoothing=smoothing),
     ],
-    "rotation_matrices": [rotations_in_a_loop, rotations_filled_in],
     "orthogonalized": [orthogonalized_by_the_root, orthogonalized_by_newton_schulz],
     "test_loss": [loss_of_everything_at_once, loss_by_item],
-    "shuffled": [shuffled_by_random_keys, shuffled_in_a_list],
     "half_width": [
         lambda correct, digits: 196 * np.sqrt(correct * (digits - correct) / digits**3),
         lambda correct, digits: torch.tensor(correct / digits * (1 - correct / digits) / digits).sqrt() * 196,
-    ],
-    "seeds_needed": [
-        lambda difference, deviation: np.maximum(4, np.ceil((2 * np.sqrt(2) * deviation / difference) ** 2)),
-        lambda difference, deviation: next(n for n in range(4, 9999) if difference >= 2 * deviation * math.sqrt(2 / n)),
     ],
     "calibration_error": [calibration_by_edges, calibration_by_sums],
     "paired_p_value": [paired_by_the_lower_tail, paired_by_both_tails],
@@ -590,9 +597,34 @@ def test_other_correct_solutions_pass(name: str) -> None:
     assert [ALL[name].judge(idiom) for idiom in IDIOMS[name]] == [""] * len(IDIOMS[name])
 
 
+@pytest.fixture(scope="module")
+def without_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(real, "data_folder", lambda: tmp_path_factory.mktemp("empty"))
+        for cached in (real._digits, real._predictions):
+            cached.cache_clear()
+        yield
+    for cached in (real._digits, real._predictions):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("without_mnist")
+@pytest.mark.parametrize("name", ALL)
+def test_a_correct_answer_runs_on_real_digits(name: str) -> None:
+    assert real.SENTENCES.keys() == ALL.keys()
+    with torch.random.fork_rng():
+        said = real.SENTENCES[name](ALL[name].solution)
+    assert re.fullmatch(r"[A-Z6].*[^.\d]\d.*[.]", said)
+    assert len(said) < 150
+    assert "nan" not in said
+
+
+@pytest.mark.usefixtures("without_mnist")
 def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixture[str]) -> None:
     check(ALL["confusion"].solution)
-    assert capsys.readouterr().out == "confusion: Correct for 20 random inputs.\n"
+    assert capsys.readouterr().out.startswith(
+        "confusion: Correct for 20 random inputs.\nThe most common mistake of the"
+    )
     assert RESULTS.pop("confusion")
     with pytest.raises(ValueError, match=r"no exercise counted_twice. Choose from normalized,.*paired_p_value"):
         check(counted_twice)
@@ -621,9 +653,9 @@ def test_a_class_is_read_as_one_table(tmp_path: Path) -> None:
     nbformat.write(copy, tmp_path / "class" / "one.ipynb")
     assert main(["run", str(tmp_path / "class" / "one.ipynb"), "--out", str(tmp_path / "one")]) == 0
     found = json.loads((tmp_path / "one" / "metrics.json").read_text())
-    assert found["exercises_06"] == {
+    assert found["exercises_07"] == {
         "half_width": True,
-        "seeds_needed": False,
+        "paired_seeds_p_value": False,
         "calibration_error": False,
         "paired_p_value": False,
     }

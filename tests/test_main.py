@@ -92,7 +92,7 @@ def test_corrupted_metrics_are_one_sentence(tmp_path: Path, capsys: pytest.Captu
     assert "metrics.json is corrupted. Move or delete it, then run again." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["psutil", "ipykernel", "jupyter", "mlxtend", "pandas", "torchinfo", "pooch", "torch"])
+@pytest.mark.parametrize("name", ["ipykernel", "jupyter", "mlxtend", "pandas", "torchinfo", "pooch", "torch"])
 def test_doctor_names_a_missing_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

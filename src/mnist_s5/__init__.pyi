@@ -9,7 +9,7 @@ from .data.digits import (
     train_transforms as train_transforms, train_val_split as train_val_split,
 )
 from .data.loaders import get_testloader as get_testloader, get_trainloader as get_trainloader
-from .device import autocast_dtype as autocast_dtype, get_device as get_device, seed_everything as seed_everything
+from .device import get_device as get_device, seed_everything as seed_everything
 from .figures.charts import (
     ablation_plot as ablation_plot, bar_chart as bar_chart, histograms as histograms, line_plot as line_plot,
     panels as panels, reliability_diagram as reliability_diagram, strip_plot as strip_plot,
@@ -17,7 +17,7 @@ from .figures.charts import (
 )
 from .figures.images import (
     confusion_matrix as confusion_matrix, data_visualization as data_visualization,
-    digit_as_numbers as digit_as_numbers, image_grid as image_grid,
+    digit_as_numbers as digit_as_numbers, image_grid as image_grid, image_map as image_map,
 )
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
 from .jobs.parameters import check_parameters as check_parameters

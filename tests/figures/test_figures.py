@@ -27,6 +27,9 @@ def figures(sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net) -> dic
     return {
         "data_visualization": s5.data_visualization(s5.get_trainloader(16, source="sample")[1]),
         "image_grid": s5.image_grid(train.data[:3], ["a", "b", "c"], "Three", "sample", columns=2),
+        "image_map": s5.image_map(
+            np.array([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([3, 5]), {1: train.data[1]}, "Two", "sample"
+        ),
         "digit_as_numbers": s5.digit_as_numbers(train.data[0], 0, "sample"),
         "bar_chart": s5.bar_chart(["x", "y"], [1, 2], "Two", "count", "sample"),
         "line_plot": s5.line_plot({"line": ([1, 2], [3, 4])}, "A line", "x", "y", "sample"),
@@ -180,9 +183,8 @@ def test_nothing_is_dropped_silently() -> None:
     lines = {name: ([1, 2], [3, 4]) for name in "abcd"}
     with pytest.raises(ValueError, match="room for 3 lines, got 4"):
         s5.line_plot(lines, "Four", "x", "y", None)
-    three = {"a": dict(list(lines.items())[:3])}
-    with pytest.raises(ValueError, match="room for 2 lines, got 3"):
-        s5.panels(three, "Three", "x", ["y"], None)
+    with pytest.raises(ValueError, match="room for 3 lines, got 4"):
+        s5.panels({"a": lines}, "Four", "x", ["y"], None)
     for call in (
         lambda: s5.image_grid(torch.zeros(3, 28, 28), ["a", "b"], "Three", None),
         lambda: s5.bar_chart(["a", "b"], [1], "Two", "y", None),
@@ -238,6 +240,7 @@ def test_nothing_to_draw_is_one_sentence() -> None:
         lambda: s5.bar_chart([], [], "None", "y", None),
         lambda: s5.line_plot({}, "None", "x", "y", None),
         lambda: s5.line_plot({"a": ([], [])}, "None", "x", "y", None),
+        lambda: s5.image_map(np.zeros((0, 2)), torch.zeros(0), {}, "None", None),
         lambda: s5.panels({}, "None", "x", [], None),
         lambda: s5.panels({"a": {"b": ([], [])}}, "None", "x", ["y"], None),
         lambda: s5.strip_plot({}, "None", "x", None),

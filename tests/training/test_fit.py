@@ -132,7 +132,7 @@ def few(sample: Sets) -> Sets:
 
 
 def run(sets: Sets, seed: int = 1, **how: Any) -> Run:
-    settings = {name: how.pop(name) for name in ("folder", "resume", "network") if name in how}
+    settings = {name: how.pop(name) for name in ("folder", "resume", "network", "evaluate_every") if name in how}
     recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 64} | how)
     return s5.fit(recipe, *sets, seed=seed, device="cpu", progress=False, **settings)
 
@@ -338,6 +338,21 @@ def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> No
     assert entry.train_loss == pytest.approx(plain.loss, rel=1e-4)
 
 
+def test_evaluating_more_often_changes_only_the_history(few: Sets, tmp_path: Path) -> None:
+    recipe = "reference"  # its loader has worker processes
+    model, history = run(few, recipe=recipe, epochs=1.5)
+    often, curve = run(few, recipe=recipe, epochs=1.5, evaluate_every=4)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), often.parameters(), strict=True))
+    assert [entry.epoch for entry in curve] == [0.4, 0.8, 1.0, 1.4, 1.5]
+    assert [entry.test_accuracy for entry in curve if entry.epoch in (1, 1.5)] == [e.test_accuracy for e in history]
+    with cut(14):  # in the second epoch, after an evaluation
+        run(few, recipe=recipe, epochs=1.5, evaluate_every=4, folder=tmp_path)
+    assert same(run(few, recipe=recipe, epochs=1.5, evaluate_every=4, folder=tmp_path), (often, curve))
+    for wrong in (0, -1, 2.5, "4"):
+        with pytest.raises(ValueError, match=r"evaluate_every=.* is invalid\. It must be an integer of at least 1"):
+            run(few, recipe=recipe, evaluate_every=wrong)
+
+
 def test_a_run_that_diverges_names_recipe_epoch_and_step(few: Sets) -> None:
     with pytest.raises(FloatingPointError, match=r"^Recipe reference, epoch \d, step \d+: the loss is NaN or infinite"):
         run(few, recipe="reference", learning_rate=1e4)
@@ -475,7 +490,7 @@ def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
     first, second = (RunFolder(tmp_path, **about) for _ in range(2))
     for run in (first, second):
         assert run.restore() == []
-    epoch = Epoch(1, 0.1, 2.3, 10, 2.3, 10, 1)
+    epoch, next_epoch = (Epoch(n, 0.1, 2.3, 10, 2.3, 10, 1) for n in (1, 2))
     first.save(History([epoch]))
     with pytest.raises(CheckpointError, match=r"Another process wrote to .* during this run"):
         second.save(History([epoch]))
@@ -483,8 +498,8 @@ def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
     assert RunFolder(tmp_path, **about).restore() == [epoch]
     assert (tmp_path / ".epoch-000002.pt.1-1").exists()
     os.utime(tmp_path / "epoch-000001.pt")  # a program for backups may do that
-    first.save(History([epoch, epoch]))
-    first.finish(History([epoch, epoch]))
+    first.save(History([epoch, next_epoch]))
+    first.finish(History([epoch, next_epoch]))
 
 
 def scaled(by: float, activation: Callable[[Tensor], Tensor] = F.relu) -> type[nn.Module]:

@@ -20,9 +20,9 @@ LESSONS = {
     "digits": "01_data_visualization",
     "loop": "02_training",
     "network": "03_summary",
-    "ingredients": "04_faster_training",
     "bugs": "05_debugging",
-    "measures": "06_measuring",
+    "ingredients": "06_faster_training",
+    "measures": "07_measuring",
 }
 TRIALS = 20
 MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution
@@ -87,7 +87,10 @@ class Exercise:
         (got, inputs_after), (expected, expected_after) = found[trial], wanted[trial]
         if _alike(got, expected):
             after = zip(inspect.signature(self.solution).parameters, inputs_after, expected_after, strict=True)
-            return f"The result is correct, but {next(_side_effect(*each) for each in after if not _alike(*each[1:]))}"
+            changed = next(_side_effect(*each) for each in after if not _alike(*each[1:]))
+            if expected is None:  # only what the function changes counts
+                return changed[0].upper() + changed[1:].replace("are not.", "are wrong.")
+            return f"The result is correct, but {changed}"
         if got is None:
             return "The function returns None. Is `return` missing, or do you return what backward() returns?"
         inputs = ", ".join(map(repr, self.make_inputs(torch.Generator().manual_seed(trial))))
@@ -144,6 +147,8 @@ def exercises(lesson: str) -> dict[str, Exercise]:
 def check(function: Callable[..., Any]) -> None:
     """Print whether the function solves the exercise of the same name, or which mistake it makes.
 
+    A correct function is also called with real digits, and what it returns is printed, too.
+
     Raises:
         ValueError: No exercise has the function's name.
     """
@@ -154,6 +159,10 @@ def check(function: Callable[..., Any]) -> None:
     mistake = everything[name].judge(function)
     RESULTS[name] = not mistake
     print(f"{name}: {mistake or f'Correct for {TRIALS} random inputs.'}")
+    if not mistake:
+        from .real import SENTENCES  # loads digits and the pretrained network
+
+        print(SENTENCES[name](function))
 
 
 def random_int(generator: torch.Generator, low: int, high: int) -> int:

@@ -1,11 +1,11 @@
 """Exercises of 05_debugging."""
 
 import weakref
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
 
 from . import exercise, random_int
 
@@ -49,10 +49,9 @@ def _model_and_batches(generator: Generator) -> tuple[nn.Module, list[tuple[Tens
 @exercise(
     title="A correct test loop",
     task="Compute the mean loss over batches of different sizes, for a network with dropout that returns "
-    "log-probabilities. Avoid four mistakes: forgetting `eval`, keeping the graph in memory, giving small batches too "
-    "much weight, and leaving the model in `eval` mode.",
-    hint="`with torch.no_grad():` keeps no graph, and `.item()` for each batch keeps only one. Sum the losses, and "
-    "count the digits.",
+    "log-probabilities. It is called in the middle of a training run, with far more batches than fit into memory.",
+    hint="Four things can go wrong: the mode of the model during the test, its mode afterwards, the graphs, and the "
+    "weight of a small batch.",
     difficulty=3,
     minutes=15,
     make_inputs=_model_and_batches,
@@ -113,94 +112,114 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return torch.stack(losses).sum().item() / sum(len(y) for _, y in batches)
 
 
-def _images_labels_and_generator(generator: Generator) -> tuple[Tensor, Tensor, Generator]:
-    n = random_int(generator, 12, 16)
-    labels = torch.cat([torch.arange(10), torch.randint(0, 10, (n - 10,), generator=generator)])
-    seeded = torch.Generator().manual_seed(random_int(generator, 0, 1000))
-    return torch.rand(n, 28, 28, generator=generator), labels, seeded
-
-
-def _about_shuffle(
-    function: Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]],
-    images: Tensor,
-    labels: Tensor,
-    generator: Generator,
-) -> dict[str, bool] | None:
-    """Return what must hold for a shuffled dataset, whichever permutation it is."""
-    pictures, digits, seed = images.clone(), labels.clone(), generator.initial_seed()
-
-    def call(generator: Generator) -> tuple[Tensor, Tensor]:
-        return function(pictures.clone(), digits.clone(), generator)
-
-    def order_of(mine: Tensor) -> list[int]:
-        found = (mine.flatten(1)[:, None] == pictures.flatten(1)).all(dim=2)
-        return found.long().argmax(dim=1).where(found.any(dim=1), -1).tolist()
-
-    first = function(images, labels, generator)
-    if first is None:
-        return None
-    parts = first if isinstance(first, tuple | list) else ()
-    kinds = [(part.shape, part.dtype) for part in parts if isinstance(part, Tensor)]
-    facts = {
-        "the result is two tensors like the inputs": kinds == [(part.shape, part.dtype) for part in (images, labels)]
-    }
-    if not all(facts.values()):
-        return facts
-    torch.rand(1)  # the global generator is in another state now
-    again, order = call(torch.Generator().manual_seed(seed)), order_of(first[0])
-    others = [torch.Generator().manual_seed(seed + n) for n in range(1, 6)]
-    orders = {tuple(order_of(call(other)[0])) for other in others for _ in range(2)}
-    return facts | {
-        "each image appears once": sorted(order) == list(range(len(digits))),
-        "each image keeps its label": torch.equal(digits[order], first[1]),
-        "each label appears as often as before": torch.equal(digits.sort().values, first[1].sort().values),
-        "the labels are shuffled, too": not torch.equal(digits, first[1]),
-        "the generator determines the order": all(map(torch.equal, first, again)),
-        "the order is another one for each generator and each call": len(orders) == 10,
-    }
+def _model_and_two_batches(generator: Generator) -> tuple[nn.Module, Optimizer, list[tuple[Tensor, Tensor]]]:
+    """A small network with the gradients of an earlier batch, and two batches of different sizes."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10), nn.LogSoftmax(dim=1))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) / 28)
+            weight.grad = torch.randn(weight.shape, generator=generator) / 28
+    sizes = random_int(generator, 2, 5), random_int(generator, 6, 9)
+    batches = [
+        (torch.randn(n, 1, 28, 28, generator=generator), torch.randint(0, 10, (n,), generator=generator)) for n in sizes
+    ]
+    return model, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), batches
 
 
 @exercise(
-    title="Shuffle a dataset",
-    task="Shuffle a dataset with the given generator. Each image must keep its label.",
-    hint="Use one permutation, `torch.randperm`, for both.",
-    difficulty=1,
-    minutes=5,
-    make_inputs=_images_labels_and_generator,
-    result=_about_shuffle,
+    title="One step from two batches",
+    task="A batch does not fit into memory, so it comes in two parts of different sizes. Make one optimizer step with "
+    "the gradient of the mean loss over *all* its digits. This is called gradient accumulation. The model returns "
+    "log-probabilities, and still has the gradients of an earlier batch.",
+    hint="Gradients add up until you clear them. By which factor must you multiply each part's mean loss?",
+    difficulty=2,
+    minutes=15,
+    make_inputs=_model_and_two_batches,
+    result=lambda function, *inputs: (function(*inputs), None)[1],  # only the model counts
 )
-def shuffled(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """images: float [N, 28, 28]; labels: int64 [N]. Return both in one random order from the generator."""
-    order = torch.randperm(len(labels), generator=generator)
-    return images[order], labels[order]
+def accumulated_step(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    """parts: two pairs of images, float [N, 1, 28, 28], and labels, int64 [N]; N varies. Update the model."""
+    optimizer.zero_grad()
+    digits = sum(len(labels) for _, labels in parts)
+    for images, labels in parts:
+        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
+    optimizer.step()
 
 
-@shuffled.mistake("Images and labels were shuffled independently. Use the same permutation for both.")
-def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    first = torch.randperm(len(labels), generator=generator)
-    return images[first], labels[torch.randperm(len(labels), generator=generator)]
+@accumulated_step.mistake("The gradients are those of the sum over all digits. Divide by the number of digits.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()
+    for images, labels in parts:
+        F.nll_loss(model(images), labels, reduction="sum").backward()
+    optimizer.step()
 
 
-@shuffled.mistake("The labels were not shuffled. Apply the images' permutation to the labels, too.")
-def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    return images[torch.randperm(len(labels), generator=generator)], labels
+@accumulated_step.mistake("Both means are added, so the step is about twice as large as for one batch.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()
+    for images, labels in parts:
+        F.nll_loss(model(images), labels).backward()
+    optimizer.step()
 
 
-@shuffled.mistake("The order does not come from the generator. Use randperm(n, generator=generator).")
-def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    order = torch.randperm(len(labels))
-    return images[order], labels[order]
+@accumulated_step.mistake("Both parts count the same, so a digit of the small part counts more. Weight by digits.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()
+    for images, labels in parts:
+        (F.nll_loss(model(images), labels) / len(parts)).backward()
+    optimizer.step()
 
 
-@shuffled.mistake("Some digits appear twice and others are missing. Use randperm instead of randint.")
-def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    order = torch.randint(0, len(labels), (len(labels),), generator=generator)
-    return images[order], labels[order]
+@accumulated_step.mistake("The gradients of the first part are cleared. Call zero_grad once, before the first part.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    digits = sum(len(labels) for _, labels in parts)
+    for images, labels in parts:
+        optimizer.zero_grad()
+        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
+    optimizer.step()
 
 
-@shuffled.mistake(
-    "The order is not random, or the same for every generator or call. Use the generator as it is passed."
-)
-def _(images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    return images[order], labels[order]
+@accumulated_step.mistake("Only the last part counts. Call zero_grad once, before the first part, and weight both.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    for images, labels in parts:
+        optimizer.zero_grad()
+        F.nll_loss(model(images), labels).backward()
+    optimizer.step()
+
+
+@accumulated_step.mistake("Each mean is divided by the number of digits again. Use the sum, or multiply by a fraction.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()
+    for images, labels in parts:
+        (F.nll_loss(model(images), labels) / sum(len(each) for _, each in parts)).backward()
+    optimizer.step()
+
+
+@accumulated_step.mistake("There is a step inside the loop. Make one step, after both parts.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()
+    digits = sum(len(labels) for _, labels in parts)
+    for images, labels in parts:
+        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
+        optimizer.step()
+
+
+@accumulated_step.mistake("The gradients of the earlier batch are still there. Call zero_grad before the first part.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    digits = sum(len(labels) for _, labels in parts)
+    for images, labels in parts:
+        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
+    optimizer.step()
+
+
+@accumulated_step.mistake("There are two steps, one for each part. Make one step, after both.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    for images, labels in parts:
+        optimizer.zero_grad()
+        F.nll_loss(model(images), labels).backward()
+        optimizer.step()
+
+
+@accumulated_step.mistake("The weights have not changed: backward or step is missing.")
+def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
+    optimizer.zero_grad()

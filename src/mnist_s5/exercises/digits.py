@@ -1,6 +1,7 @@
 """Exercises of 01_data_visualization."""
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from . import exercise, random_int
@@ -12,19 +13,11 @@ def _digits(generator: Generator) -> Tensor:
     return torch.randint(0, high, (n, 28, 28), generator=generator, dtype=torch.uint8)
 
 
-def _images_and_labels(generator: Generator) -> tuple[Tensor, Tensor]:
-    """30 to 49 images, with each class at least once, in random order."""
-    n = random_int(generator, 30, 50)
-    labels = torch.cat([torch.arange(10), torch.randint(0, 10, (n - 10,), generator=generator)])
-    return torch.rand(n, 28, 28, generator=generator), labels[torch.randperm(n, generator=generator)]
-
-
 @exercise(
     title="From bytes to the network's input",
     task="The raw digits are bytes. Convert them to the input of the first layer: scale them to the range 0 to 1, add "
     "a channel dimension, and normalize them with the mean and standard deviation of MNIST's training pixels.",
-    hint="`images[:, None]` adds a dimension. Divide by 255, then subtract the mean, then divide by the standard "
-    "deviation.",
+    hint="Indexing with None adds a dimension. 0.1307 and 0.3081 are for pixels from 0 to 1.",
     difficulty=1,
     minutes=5,
     make_inputs=lambda generator: (_digits(generator),),
@@ -43,6 +36,12 @@ def _(images: Tensor) -> Tensor:
 def _(images: Tensor) -> Tensor:
     x = images[:, None].float() / 255
     return (x - x.mean()) / x.std()
+
+
+@normalized.mistake("Each image is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.")
+def _(images: Tensor) -> Tensor:
+    x = images[:, None].float() / 255
+    return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
 
 
 @normalized.mistake("The mean is subtracted after the division by the standard deviation. Subtract it first.")
@@ -73,42 +72,72 @@ def _(images: Tensor) -> Tensor:
 
 
 @exercise(
-    title="The mean images",
-    task="The baseline of 01 starts with the average image of each class. Compute all ten.",
-    hint="`images[labels == 3]` are the threes. `torch.stack` makes one tensor of ten.",
-    difficulty=1,
-    minutes=5,
-    make_inputs=_images_and_labels,
+    title="Shift digits",
+    task="Another augmentation: move each image by `right` pixels to the right and by `down` pixels down. Pixels that "
+    "come in from outside are background, 0. Pixels that leave the image are lost.",
+    hint="`right` and `down` can be negative. Slices work, or `F.pad`: what does a negative width do?",
+    difficulty=2,
+    minutes=10,
+    make_inputs=lambda generator: (
+        _digits(generator),
+        (-27, -3, 0, 2, 9)[random_int(generator, 0, 5)],
+        (-9, -2, 0, 1, 27)[random_int(generator, 0, 5)],
+    ),
 )
-def mean_images(images: Tensor, labels: Tensor) -> Tensor:
-    """images: float [N, 28, 28]; labels: int64 [N], each class at least once. Return float [10, 28, 28]."""
-    return torch.stack([images[labels == digit].mean(dim=0) for digit in range(10)])
+def shifted(images: Tensor, right: int, down: int) -> Tensor:
+    """images: uint8 [N, 28, 28]; right, down: pixels from −27 to 27. Return uint8 [N, 28, 28]."""
+    return F.pad(images, (right, -right, down, -down))
 
 
-@mean_images.mistake("These are sums. Divide each by the number of digits in its class.")
-def _(images: Tensor, labels: Tensor) -> Tensor:
-    return torch.stack([images[labels == digit].sum(dim=0) for digit in range(10)])
+@shifted.mistake("The pixels that leave the image come back on the other side. Fill with 0 instead.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return images.roll((down, right), (1, 2))
 
 
-@mean_images.mistake("Each sum is divided by the number of all digits. Divide by the number of digits in its class.")
-def _(images: Tensor, labels: Tensor) -> Tensor:
-    return torch.stack([images[labels == digit].sum(dim=0) / len(images) for digit in range(10)])
+@shifted.mistake("The two axes are swapped: the last one is horizontal.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return F.pad(images, (down, -down, right, -right))
 
 
-@mean_images.mistake("This is one number per class. Average over the digits (dim=0), not over the pixels.")
-def _(images: Tensor, labels: Tensor) -> Tensor:
-    return torch.stack([images[labels == digit].mean() for digit in range(10)])
+@shifted.mistake("This moves in the opposite direction, to the left and up.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return F.pad(images, (-right, right, -down, down))
 
 
-@mean_images.mistake("All ten are the mean of all digits. Select the digits of each class with labels == digit.")
-def _(images: Tensor, labels: Tensor) -> Tensor:
-    return images.mean(dim=0).expand(10, 28, 28)
+@shifted.mistake("The image grows. Crop the pixels that leave it on the other side.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return F.pad(images, (right, 0, down, 0))
+
+
+@shifted.mistake("Up and down are swapped: a positive number moves down.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return shifted.solution(images, right, -down)
+
+
+@shifted.mistake("Left and right are swapped: a positive number moves to the right.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return shifted.solution(images, -right, down)
+
+
+@shifted.mistake("This only moves horizontally.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return F.pad(images, (right, -right))
+
+
+@shifted.mistake("This only moves vertically.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return F.pad(images, (0, 0, down, -down))
+
+
+@shifted.mistake("Negative numbers have no effect here. They move to the left, or up.")
+def _(images: Tensor, right: int, down: int) -> Tensor:
+    return shifted.solution(images, max(right, 0), max(down, 0))
 
 
 @exercise(
     title="The nearest mean image",
-    task="The baseline ends with a prediction for each new digit: the class whose mean image is nearest. The distance "
-    "is the sum of squared differences over all pixels.",
+    task="The baseline of 01 predicts for each new digit the class whose mean image is nearest. The distance is the "
+    "sum of squared differences over all pixels.",
     hint="`images[:, None] - means` has the shape [N, 10, 28, 28].",
     difficulty=2,
     minutes=10,

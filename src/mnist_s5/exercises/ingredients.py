@@ -1,4 +1,4 @@
-"""Exercises of 04_faster_training."""
+"""Exercises of 06_faster_training."""
 
 import torch
 import torch.nn.functional as F
@@ -56,43 +56,72 @@ def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     return (1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() + smoothing * log_probs.mean()
 
 
+def _step_total_and_peak(generator: Generator) -> tuple[int, int, float]:
+    """In some trials, the first step, the step at the peak, or the last one."""
+    total = 5 * random_int(generator, 20, 200)
+    steps = (0, 1, total // 5, total, *(random_int(generator, 0, total) for _ in range(3)))
+    return steps[random_int(generator, 0, 7)], total, (0.01, 0.02, 0.03)[random_int(generator, 0, 3)]
+
+
 @exercise(
-    title="Rotation matrices",
-    task="Batched augmentation needs an affine matrix of 2 × 3 numbers for each image. Build rotation matrices, "
-    "[[cos, −sin, 0], [sin, cos, 0]], with a separate angle for each image.",
-    hint="Use `torch.deg2rad`, and for example `torch.stack` twice with `dim=1`.",
+    title="The one-cycle schedule",
+    task="Compute the learning rate of a step. In the first fifth of the run, it rises linearly from 1/25 of the peak "
+    "to the peak, which it reaches after exactly a fifth. Then it falls linearly to 0 at the end of the run.",
+    hint="Write the fraction of the run that is done as step / total, and each of the two parts as a straight line.",
     difficulty=2,
     minutes=10,
-    make_inputs=lambda generator: (360 * torch.rand(random_int(generator, 3, 8), generator=generator) - 180,),
+    make_inputs=_step_total_and_peak,
 )
-def rotation_matrices(angles: Tensor) -> Tensor:
-    """angles: float [N], degrees. Return float [N, 2, 3]."""
-    cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
-    return torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+def learning_rate(step: int, total: int, peak: float) -> float:
+    """step: 0 to total; total: steps of the run, a multiple of 5. Return the learning rate."""
+    done = step / total
+    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else (1 - done) / 0.8)
 
 
-@rotation_matrices.mistake("These are cosines of degrees. PyTorch expects radians: use torch.deg2rad.")
-def _(angles: Tensor) -> Tensor:
-    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    return torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+@learning_rate.mistake("The warmup starts at 0. It starts at 1/25 of the peak.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (done / 0.2 if done < 0.2 else (1 - done) / 0.8)
 
 
-@rotation_matrices.mistake("These rotate in the opposite direction. The minus belongs to the sine in the first row.")
-def _(angles: Tensor) -> Tensor:
-    cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
-    return torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([-sin, cos, zero], dim=1)], dim=1)
+@learning_rate.mistake("The warmup ends above the peak: it adds a whole peak to 1/25 of it.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (1 / 25 + done / 0.2 if done < 0.2 else (1 - done) / 0.8)
 
 
-@rotation_matrices.mistake("Both sines have the same sign, which is not a rotation. The first row's is negative.")
-def _(angles: Tensor) -> Tensor:
-    cos, sin, zero = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin(), torch.zeros_like(angles)
-    return torch.stack([torch.stack([cos, sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+@learning_rate.mistake("There is a jump after the warmup. The fall starts at the peak, after a fifth of the run.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1 - done)
 
 
-@rotation_matrices.mistake("The third column is missing. It is the translation, here zero.")
-def _(angles: Tensor) -> Tensor:
-    cos, sin = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()
-    return torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+@learning_rate.mistake("The fall does not end at 0: it must go from the peak at 1/5 to 0 at the end, so divide by 0.8.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1 - (done - 0.2))
+
+
+@learning_rate.mistake("The rise is not one straight line. It goes from 1/25 of the peak to the peak.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (max(1 / 25, done / 0.2) if done < 0.2 else (1 - done) / 0.8)
+
+
+@learning_rate.mistake("The warmup is missing. For a fifth of the run, the learning rate rises.")
+def _(step: int, total: int, peak: float) -> float:
+    return peak * (1 - step / total)
+
+
+@learning_rate.mistake("The fall is missing. After the warmup, the learning rate falls to 0.")
+def _(step: int, total: int, peak: float) -> float:
+    done = step / total
+    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1)
+
+
+@learning_rate.mistake("This is a fraction of the peak. Multiply it by the peak.")
+def _(step: int, total: int, peak: float) -> float:
+    return learning_rate.solution(step, total, 1.0)
 
 
 def _matrix(generator: Generator) -> Tensor:

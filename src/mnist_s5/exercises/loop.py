@@ -1,5 +1,7 @@
 """Exercises of 02_training."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -20,7 +22,7 @@ def _batch(generator: Generator, n: int) -> tuple[Tensor, Tensor]:
 @exercise(
     title="The loss by hand",
     task="Compute the mean negative log likelihood of a batch, with indexing and a mean, without `F.nll_loss`.",
-    hint="`log_probs[torch.arange(len(labels)), labels]` picks one value per row.",
+    hint="You need one value per row. Indexing with two tensors, one of rows and one of columns, picks one per pair.",
     difficulty=1,
     minutes=5,
     make_inputs=lambda generator: _batch(generator, random_int(generator, 5, 10)),
@@ -210,47 +212,148 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
 
 
 @exercise(
-    title="The accuracy over all batches",
-    task="The batches have different sizes. Compute the accuracy over all digits.",
-    hint="Count correct predictions and digits, and divide once, at the end.",
+    title="A convolution by hand",
+    task="Compute the feature map of one filter: the sum of the products of its nine weights and the nine pixels that "
+    "it covers, for each of its 26 × 26 positions. Do not use a convolution from PyTorch.",
+    hint="Two loops over rows and columns work. So does a sum of nine slices of 26 × 26 pixels, each times one weight.",
     difficulty=2,
     minutes=10,
     make_inputs=lambda generator: (
-        [_batch(generator, random_int(generator, 3, 12)) for _ in range(random_int(generator, 2, 5))],
+        torch.randn(28, 28, generator=generator),
+        torch.randn(3, 3, generator=generator),
+    ),
+    forbidden=dict.fromkeys(
+        (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.convolution, F.unfold), "a convolution from PyTorch"
     ),
 )
-def accuracy(batches: list[tuple[Tensor, Tensor]]) -> float:
-    """batches: pairs of log_probs, float [N, 10], and labels, int64 [N], where N varies. Return percent."""
-    correct = sum(int((log_probs.argmax(dim=1) == labels).sum()) for log_probs, labels in batches)
-    return 100 * correct / sum(len(labels) for _, labels in batches)
+def convolved(image: Tensor, weights: Tensor) -> Tensor:
+    """image: float [28, 28]; weights: float [3, 3]. Return float [26, 26]."""
+    places = [(row, column) for row in range(3) for column in range(3)]
+    return torch.stack([weights[y, x] * image[y : y + 26, x : x + 26] for y, x in places]).sum(dim=0)
 
 
-@accuracy.mistake("This is the mean of the batches' accuracies, in which the small batch counts too much.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    return sum(100 * float((a.argmax(dim=1) == b).float().mean()) for a, b in batches) / len(batches)
+@convolved.mistake("The filter is turned by 180°. PyTorch's convolution uses it as it is.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    return convolved.solution(image, weights.flip(0, 1))
 
 
-@accuracy.mistake("This is a fraction from 0 to 1. Multiply it by 100.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    return sum(int((a.argmax(dim=1) == b).sum()) for a, b in batches) / sum(len(b) for _, b in batches)
+@convolved.mistake("Rows and columns of the filter are swapped.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    return convolved.solution(image, weights.T)
 
 
-@accuracy.mistake("This is the percentage of wrong predictions. Count those that equal the label.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    return 100 * sum(int((a.argmax(dim=1) != b).sum()) for a, b in batches) / sum(len(b) for _, b in batches)
+@convolved.mistake("This is padded to 28 × 28. Without padding, a 3 × 3 filter has only 26 × 26 positions.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    padded = F.pad(image, (1, 1, 1, 1))
+    parts = [weights[y, x] * padded[y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
+    return torch.stack(parts).sum(dim=0)
 
 
-@accuracy.mistake("These are the least likely digits. The prediction is the most likely one: use argmax.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    return 100 * sum(int((a.argmin(dim=1) == b).sum()) for a, b in batches) / sum(len(b) for _, b in batches)
+@convolved.mistake("This multiplies matrices. Multiply element by element, with *.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    rows = [[(image[y : y + 3, x : x + 3] @ weights).sum() for x in range(26)] for y in range(26)]
+    return torch.tensor(rows)
 
 
-@accuracy.mistake("This is the accuracy of only the first batch. The return statement is probably inside the loop.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    return accuracy.solution(batches[:1])
+@convolved.mistake("Rows and columns of the feature map are swapped.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    return convolved.solution(image, weights).T
 
 
-@accuracy.mistake("This is the accuracy of only the last batch. Add up over all batches.")
-def _(batches: list[tuple[Tensor, Tensor]]) -> float:
-    log_probs, labels = batches[-1]
-    return 100 * float((log_probs.argmax(dim=1) == labels).float().mean())
+@convolved.mistake("This is the mean of the nine products. A filter computes their sum.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    return convolved.solution(image, weights) / 9
+
+
+@convolved.mistake("This is the sum of the nine pixels. Multiply each with its weight first.")
+def _(image: Tensor, weights: Tensor) -> Tensor:
+    return convolved.solution(image, torch.ones(3, 3))
+
+
+class _Loss(nn.Module):
+    """A smooth loss of a few weights."""
+
+    def __init__(self, scale: Tensor, target: int) -> None:
+        super().__init__()
+        self.scale = nn.Buffer(scale)
+        self.target = target
+
+    def forward(self, weights: Tensor) -> Tensor:
+        return ((self.scale * weights).sin().sum() - self.target).square() + (self.scale * weights.square()).sum()
+
+
+def _loss_and_weights(generator: Generator) -> tuple[nn.Module, Tensor]:
+    n, target = random_int(generator, 2, 6), random_int(generator, 1, 4)
+    scale = torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
+    return _Loss(scale, target), torch.randn(n, generator=generator, dtype=torch.float64)
+
+
+@exercise(
+    title="All gradients by trying",
+    task="Compute the gradient of a loss for every weight without `backward`. For one weight at a time, compute the "
+    "loss with this weight larger by `step` than given, and smaller by `step` than given. Divide the difference "
+    "of the losses by the difference of the two weights. Leave the given weights as they are.",
+    hint="Work on a copy of the weights. How far apart are the two values of the weight?",
+    difficulty=3,
+    minutes=15,
+    make_inputs=lambda generator: (*_loss_and_weights(generator), (0.05, 0.1, 0.2)[random_int(generator, 0, 3)]),
+    forbidden={Tensor.backward: "backward()", torch.autograd.grad: "torch.autograd.grad"},
+)
+def gradient_by_trying(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    """loss: returns a number, float64 [], for weights; weights: float64 [n]. Return the gradients, float64 [n]."""
+    nudges = step * torch.eye(len(weights), dtype=weights.dtype)
+    return torch.stack([(loss(weights + nudge) - loss(weights - nudge)) / (2 * step) for nudge in nudges])
+
+
+@gradient_by_trying.mistake("This compares the larger weight with the given one. Compare it with the smaller one.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    nudges = step * torch.eye(len(weights), dtype=weights.dtype)
+    return torch.stack([(loss(weights + nudge) - loss(weights)) / step for nudge in nudges])
+
+
+@gradient_by_trying.mistake("This is twice the gradient. The two values of the weight are 2 × step apart.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    return 2 * gradient_by_trying.solution(loss, weights, step)
+
+
+@gradient_by_trying.mistake("Put 2 * step in parentheses: a / 2 * step multiplies by the step.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    return step * step * gradient_by_trying.solution(loss, weights, step)
+
+
+@gradient_by_trying.mistake("This compares the given weight with the smaller one. Compare the larger one with it.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    nudges = step * torch.eye(len(weights), dtype=weights.dtype)
+    return torch.stack([(loss(weights) - loss(weights - nudge)) / step for nudge in nudges])
+
+
+@gradient_by_trying.mistake("Both losses are equal. A plain assignment does not copy a tensor: use clone().")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    return torch.zeros_like(weights)
+
+
+@gradient_by_trying.mistake("These are changes of the loss. Divide them by the change of the weight.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    return 2 * step * gradient_by_trying.solution(loss, weights, step)
+
+
+@gradient_by_trying.mistake("The sign is wrong. Subtract the loss for the smaller weight from that for the larger one.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    return -gradient_by_trying.solution(loss, weights, step)
+
+
+@gradient_by_trying.mistake("All weights are changed at once. Change one at a time, and leave the others.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    both = (loss(weights + step) - loss(weights - step)) / (2 * step)
+    return both.expand(len(weights)).clone()
+
+
+@gradient_by_trying.mistake("Earlier weights stay changed. Restore each weight before you change the next one.")
+def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
+    changed, found = weights.clone(), []
+    for n in range(len(weights)):
+        changed[n] += step
+        larger = loss(changed)
+        changed[n] -= 2 * step
+        found.append((larger - loss(changed)) / (2 * step))
+    return torch.stack(found)

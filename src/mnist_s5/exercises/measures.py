@@ -1,5 +1,6 @@
-"""Exercises of 06_measuring."""
+"""Exercises of 07_measuring."""
 
+import itertools
 import math
 
 import torch
@@ -57,69 +58,80 @@ def _(correct: int, digits: int) -> float:
     return 100 * 2 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
 
-def _difference_and_deviation(generator: Generator) -> tuple[float, float]:
-    """Random values. In one of four trials, the number of seeds is an integer (18, 8, or 32) without rounding up."""
-    if not random_int(generator, 0, 4):
-        return ((0.12, 0.18), (0.18, 0.18), (0.09, 0.18))[random_int(generator, 0, 3)]
-    return random_int(generator, 2, 30) / 100, round(0.0503 + random_int(generator, 0, 150) / 1000, 4)
+def _paired_differences(generator: Generator) -> tuple[list[float]]:
+    """Three to seven differences, none of them 0. In some trials, all have the same sign."""
+    n = random_int(generator, 3, 8)
+    positive = (0.6, 0.6, 0.3, 1.0)[random_int(generator, 0, 4)]
+    sizes = torch.randint(1, 8, (n,), generator=generator).tolist()
+    signs = torch.where(torch.rand(n, generator=generator) < positive, 1, -1).tolist()
+    return ([size * sign / 10 for size, sign in zip(sizes, signs, strict=True)],)
 
 
 @exercise(
-    title="How many seeds?",
-    task="You train two recipes with n seeds each. The runs of both have the standard deviation `deviation`, so the "
-    "difference of the two means has a standard deviation of deviation × √(2 / n). How many seeds do you need until a "
-    "given difference is at least twice that? Never return fewer than four, because with three against three, the "
-    "permutation test cannot give less than 10%.",
-    hint="Solve difference = 2 × deviation × √(2 / n) for n, and round up.",
+    title="The same seeds, two recipes",
+    task="Two recipes were trained with the same seeds, so their runs come in pairs. If the recipe makes no "
+    "difference, each difference could just as well have the opposite sign. In which fraction of all 2ⁿ choices of "
+    "signs is the sum of the differences, in either direction, at least as large as the observed one? That is the "
+    "p-value.",
+    hint="`itertools.product((1, -1), repeat=n)` lists all choices of signs. Rounding can make equal sums differ "
+    "slightly.",
     difficulty=2,
-    minutes=10,
-    make_inputs=_difference_and_deviation,
+    minutes=15,
+    make_inputs=_paired_differences,
 )
-def seeds_needed(difference: float, deviation: float) -> int:
-    """difference of the means and standard deviation of runs, in points. Return the number of seeds per recipe."""
-    return max(4, math.ceil(8 * (deviation / difference) ** 2))
+def paired_seeds_p_value(differences: list[float]) -> float:
+    """differences: one for each of up to 7 seeds. Return the p-value, from 0 to 1."""
+    observed = abs(sum(differences)) - 1e-9
+    choices = list(itertools.product((1, -1), repeat=len(differences)))
+    sums = [abs(sum(sign * x for sign, x in zip(signs, differences, strict=True))) for signs in choices]
+    return sum(each >= observed for each in sums) / len(sums)
 
 
-@seeds_needed.mistake("The result can be less than four. Return at least four, whatever the formula says.")
-def _(difference: float, deviation: float) -> int:
-    return math.ceil(8 * (deviation / difference) ** 2)
+@paired_seeds_p_value.mistake("This counts one direction only. A sum as far below 0 is as large: take absolute values.")
+def _(differences: list[float]) -> float:
+    signs = itertools.product((1, -1), repeat=len(differences))
+    sums = [sum(sign * x for sign, x in zip(each, differences, strict=True)) for each in signs]
+    return sum(each >= abs(sum(differences)) - 1e-9 for each in sums) / len(sums)
 
 
-@seeds_needed.mistake("Both means vary, so there is a factor of 2 under the square root.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.ceil(4 * (deviation / difference) ** 2))
+@paired_seeds_p_value.mistake("The observed sum itself is missing: count sums that are at least as large.")
+def _(differences: list[float]) -> float:
+    signs = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    return sum(each > abs(sum(differences)) + 1e-9 for each in sums) / len(sums)
 
 
-@seeds_needed.mistake("One standard deviation is too low: a third of comparisons of equal recipes exceed it. Use two.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.ceil(2 * (deviation / difference) ** 2))
-
-
-@seeds_needed.mistake("Rounding down gives too few seeds. Use math.ceil.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.floor(8 * (deviation / difference) ** 2))
-
-
-@seeds_needed.mistake(
-    "This is one seed too many if the formula gives an integer. Equality is enough: use math.ceil of the formula."
+@paired_seeds_p_value.mistake(
+    "Rounding makes equal sums differ slightly. Count sums that are larger, or equal within 1e-9."
 )
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.floor(8 * (deviation / difference) ** 2) + 1)
+def _(differences: list[float]) -> float:
+    signs = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    return sum(each >= abs(sum(differences)) for each in sums) / len(sums)
 
 
-@seeds_needed.mistake("Rounding to the nearest integer can give too few seeds. Use math.ceil.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, round(8 * (deviation / difference) ** 2))
+@paired_seeds_p_value.mistake("The observed sum can be negative. Take its absolute value, too.")
+def _(differences: list[float]) -> float:
+    signs = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    return sum(each >= sum(differences) - 1e-9 for each in sums) / len(sums)
 
 
-@seeds_needed.mistake("The ratio is upside down. A smaller difference needs more seeds.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.ceil(8 * (difference / deviation) ** 2))
+@paired_seeds_p_value.mistake("This only counts how many differences are positive. Their size matters, too.")
+def _(differences: list[float]) -> float:
+    n, positive = len(differences), sum(x > 0 for x in differences)
+    most = max(positive, n - positive)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
 
 
-@seeds_needed.mistake("The square is missing. Half the difference needs four times as many seeds.")
-def _(difference: float, deviation: float) -> int:
-    return max(4, math.ceil(math.sqrt(8) * deviation / difference))
+@paired_seeds_p_value.mistake("This is a percentage. Return a fraction from 0 to 1.")
+def _(differences: list[float]) -> float:
+    return 100 * paired_seeds_p_value.solution(differences)
+
+
+@paired_seeds_p_value.mistake("This is the number of choices. Divide it by 2ⁿ.")
+def _(differences: list[float]) -> float:
+    return 2 ** len(differences) * paired_seeds_p_value.solution(differences)
 
 
 def _confidence_and_correct(generator: Generator) -> tuple[Tensor, Tensor]:
@@ -242,7 +254,7 @@ def _two_networks(generator: Generator) -> tuple[Tensor, Tensor]:
     "both networks are equally good, each of these n digits is a fair coin, so k of them come up heads with "
     "probability math.comb(n, k) / 2ⁿ. The p-value is the probability of a split at least as uneven as the observed "
     "one, in favor of either network. Compute it yourself, without scipy.",
-    hint="With `most`, the larger of the two counts, sum the probabilities from `most` to n. Think about the other "
+    hint="How many of the n coins would have to come up heads for a split at least as uneven? Think about the other "
     "direction, and about two equal counts.",
     difficulty=3,
     minutes=20,
@@ -276,7 +288,7 @@ def _(a: Tensor, b: Tensor) -> float:
     return 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
 
 
-@paired_p_value.mistake("The observed split itself is missing. Sum from `most`, not from `most` + 1.")
+@paired_p_value.mistake("The observed split itself is missing. It is as uneven as itself, so it counts.")
 def _(a: Tensor, b: Tensor) -> float:
     n, most = _size_and_larger_count(a, b)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most + 1, n + 1)) / 2**n)

@@ -1,7 +1,8 @@
 """Exercises of 03_summary."""
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from . import exercise, random_int
@@ -14,12 +15,20 @@ def _labels_and_predictions(generator: Generator) -> tuple[Tensor, Tensor]:
     return labels, predicted
 
 
-def _predictions_and_labels(generator: Generator) -> tuple[Tensor, Tensor]:
-    """50 to 69 predictions. About three of four are correct."""
-    n = random_int(generator, 50, 70)
-    log_probs = F.log_softmax(0.3 * torch.randn(n, 10, generator=generator), dim=1)
-    wrong = torch.rand(n, generator=generator) < 0.25
-    return log_probs, (log_probs.argmax(dim=1) + wrong * torch.randint(1, 10, (n,), generator=generator)) % 10
+def _confident_predictions(generator: Generator) -> tuple[Tensor, Tensor, float]:
+    """30 to 59 predictions. In some trials no threshold is good enough, and in some an accuracy is exactly 0.75."""
+    n = random_int(generator, 30, 60)
+    confidence = torch.randperm(1000, generator=generator)[:n] / 1000
+    correct = torch.rand(n, generator=generator) < confidence.sqrt()
+    kind = random_int(generator, 0, 4)
+    if not kind:
+        correct[confidence.argmax()] = False
+        return confidence, correct & (torch.rand(n, generator=generator) < 0.3), 0.9
+    if kind == 1:  # 18 of all 24 are correct, and fewer of the first ones
+        confidence, correct = confidence[:24], torch.zeros(24, dtype=torch.bool)
+        correct[confidence.argsort()[:18]] = True
+        return confidence, correct, 0.75
+    return confidence, correct, (0.75, 0.9)[kind - 2]
 
 
 @exercise(
@@ -173,67 +182,83 @@ def _(labels: Tensor, predicted: Tensor) -> Tensor:
 
 
 @exercise(
-    title="The most confident mistakes",
-    task="Find the five wrong predictions with the highest confidence, the probability of the predicted class.",
-    hint="Set the confidence of correct predictions below that of all others, and sort.",
+    title="When to say “not sure”",
+    task="A network may say “not sure” if its confidence is below a threshold. Find the lowest threshold at which at "
+    "least the fraction `wanted` of the accepted predictions is correct. A prediction is accepted if its confidence is "
+    "the threshold or more, so only the given confidences are possible thresholds. If none is good enough, return "
+    "infinity: nothing is accepted.",
+    hint="Sort the predictions by confidence, the highest first. `cumsum` counts the correct ones among the first k.",
     difficulty=3,
-    minutes=15,
-    make_inputs=_predictions_and_labels,
+    minutes=20,
+    make_inputs=_confident_predictions,
 )
-def worst_mistakes(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """log_probs: float [N, 10]; labels: int64 [N]. Return five indices, int64 [5], the most confident first."""
-    confidence, predicted = log_probs.exp().max(dim=1)
-    confidence[predicted == labels] = -1
-    return confidence.argsort(descending=True)[:5]
+def threshold(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    """confidence: float [N], all different; correct: bool [N]; wanted: 0 to 1. Return the threshold, or math.inf."""
+    ranked, order = confidence.sort(descending=True)
+    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
+    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@worst_mistakes.mistake("Correct predictions are among them. Leave out the digits whose prediction is the label.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return log_probs.max(dim=1).values.argsort(descending=True)[:5]
+@threshold.mistake("This stops at the first threshold that fails. A lower one can be good enough again.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    ranked, order = confidence.sort(descending=True)
+    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
+    failed = (accuracy < wanted).nonzero().flatten().tolist()
+    last = failed[0] if failed else len(order)
+    return ranked[last - 1].item() if last else math.inf
 
 
-@worst_mistakes.mistake(
-    "Correct predictions get a value above many log-probabilities, which are negative. Use exp first, or −inf."
-)
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, predicted = log_probs.max(dim=1)
-    return confidence.where(predicted != labels, -1).argsort(descending=True)[:5]
+@threshold.mistake("This is the highest threshold that is good enough. Return the lowest, which accepts the most.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    ranked, order = confidence.sort(descending=True)
+    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
+    return max(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@worst_mistakes.mistake("These are the least confident mistakes. Sort in descending order.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, predicted = log_probs.exp().max(dim=1)
-    confidence[predicted == labels] = 2
-    return confidence.argsort()[:5]
+@threshold.mistake("The accuracy is that of the rejected predictions. Sort with the highest confidence first.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    ranked, order = confidence.sort()
+    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
+    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@worst_mistakes.mistake("This sorts by the probability of the label. Sort by the confidence in the wrong prediction.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    of_label = log_probs[torch.arange(len(labels)), labels].clone()
-    of_label[log_probs.argmax(dim=1) == labels] = 1
-    return of_label.argsort()[:5]
+@threshold.mistake("This divides by the number of all predictions. Divide by the number of accepted ones.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    ranked, order = confidence.sort(descending=True)
+    accuracy = correct[order].cumsum(dim=0) / len(order)
+    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@worst_mistakes.mistake("These include correct predictions, with the confidence of their second choice.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    others = log_probs.exp()
-    others[torch.arange(len(labels)), labels] = -1
-    return others.max(dim=1).values.argsort(descending=True)[:5]
+@threshold.mistake("If no threshold is good enough, return infinity. Accept nothing rather than everything.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    found = threshold.solution(confidence, correct, wanted)
+    return confidence.min().item() if math.isinf(found) else found
 
 
-@worst_mistakes.mistake("These are confidences. Return the indices of the digits.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, predicted = log_probs.exp().max(dim=1)
-    confidence[predicted == labels] = -1
-    return confidence.sort(descending=True).values[:5]
+@threshold.mistake("The accuracy must be at least `wanted`. Here, it has to be higher.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    return threshold.solution(confidence, correct, wanted + 1e-6)
 
 
-@worst_mistakes.mistake("These are the right five in the wrong order. The most confident comes first.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return worst_mistakes.solution(log_probs, labels).flip(0)
+@threshold.mistake("The order of `correct` is still the old one. Sort it in the same way as the confidence.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    ranked = confidence.sort(descending=True).values
+    accuracy = correct.cumsum(dim=0) / torch.arange(1, len(ranked) + 1)
+    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@worst_mistakes.mistake("These are positions among the mistakes. Return positions among all digits.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    confidence, predicted = log_probs.exp().max(dim=1)
-    return confidence[predicted != labels].argsort(descending=True)[:5]
+@threshold.mistake("Where no threshold is good enough, the result is not infinity. Return math.inf.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    found = threshold.solution(confidence, correct, wanted)
+    return 0.0 if math.isinf(found) else found
+
+
+@threshold.mistake("A prediction is accepted if its confidence is the threshold or more, not only if it is more.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    good = [c for c in confidence.tolist() if correct[confidence > c].double().mean() >= wanted]
+    return min(good, default=math.inf)
+
+
+@threshold.mistake("This is the confidence that is wanted, not the accuracy. Count the correct predictions.")
+def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
+    return min(confidence[confidence >= wanted].tolist(), default=math.inf)

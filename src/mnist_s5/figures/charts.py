@@ -74,7 +74,7 @@ def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, d
 def panels(
     parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
 ) -> AltTextFigure:
-    """Draw a small plot for each part, three per row, with up to two lines. A name has the same color in all parts.
+    """Draw a small plot for each part, three per row, with up to three lines. A name has the same color in all parts.
 
     If all parts have the same ylabel, they share their y-axis.
     """
@@ -83,7 +83,7 @@ def panels(
     alt = "; ".join(f"{name}: {end}" for name, end in zip(parts, ends, strict=True))
     rows, same = math.ceil(len(parts) / 3), len({*ylabels}) == 1
     names = dict.fromkeys(label for lines in parts.values() for label in lines)
-    styles = dict(zip(names, ((ORANGE, "-"), (GRAY, "--")), strict=False))
+    styles = dict(zip(names, ((ORANGE, "-"), (GRAY, "--"), (BLUE, ":")), strict=False))
     figure = new_figure(title, alt, dataset, (WIDE[0], 0.8 + 2.1 * rows))
     grid = figure.subplots(rows, 3, squeeze=False, sharey=same).flatten()
     for (name, lines), ylabel, axes in zip(parts.items(), ylabels, grid[: len(parts)], strict=True):
@@ -102,17 +102,18 @@ def _share_legend(figure: AltTextFigure) -> None:
     """Draw one legend for all plots, below them."""
     pairs = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
     named = {label: line for line, label in pairs}
-    figure.legend(named.values(), named, loc="outside lower center", ncols=2, fontsize=SMALL)
+    figure.legend(named.values(), named, loc="outside lower center", ncols=3 if len(named) == 3 else 2, fontsize=SMALL)
 
 
 def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
     """Draw a row for each group, from top to bottom: a dot for each value, and a mark for their median."""
     for row, values in enumerate(groups.values()):
-        axes.plot(values, [row] * len(values), "o", color=ORANGE, alpha=0.7)
+        above = [row - 0.14 * list(values[:n]).count(value) for n, value in enumerate(values)]  # equal ones are stacked
+        axes.plot(values, above, "o", color=ORANGE, alpha=0.7)
         axes.plot(median(values), row, "|", color="black", markersize=14)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.grid(alpha=0.3)
-    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.set_ylim(len(groups) - 0.4, -0.7)
 
 
 def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
@@ -167,7 +168,7 @@ def _draw_reliability(axes: Axes, confidence: Tensor, correct: Tensor) -> list[s
     if confidence.shape != correct.shape:
         raise ValueError(f"Expected one value each, got {list(confidence.shape)} and {list(correct.shape)}.")
     axes.plot([0, 1], [0, 1], "--", color=GRAY)
-    axes.text(0.03, 1.04, "underconfident", color=GRAY, fontsize=SMALL)
+    axes.text(0.03, 1.12, "underconfident", color=GRAY, fontsize=SMALL)
     axes.text(1.01, 0.04, "overconfident", ha="right", color=GRAY, fontsize=SMALL)
     told, bins = [], (10 * confidence).long().clamp(max=9)
     for number in bins.unique().tolist():
@@ -176,9 +177,10 @@ def _draw_reliability(axes: Axes, confidence: Tensor, correct: Tensor) -> list[s
         low, high = binomtest(round(n * y), n).proportion_ci(method="wilson")
         reach = [[max(y - low, 0)], [max(high - y, 0)]]  # they may be off by a rounding at 0 and 1
         axes.errorbar(x, y, reach, fmt="o", color=BLUE, capsize=3)
-        axes.annotate(f"{n:,}", (x, high), (0, 4), textcoords="offset points", ha="center", fontsize=SMALL)
+        above = (0, 4 + 10 * (number % 2))  # neighbors would overlap
+        axes.annotate(f"{n:,}", (x, high), above, textcoords="offset points", ha="center", fontsize=SMALL)
         told.append(f"{n:,} predictions with {100 * x:.0f}% confidence, {100 * y:.0f}% correct")
-    axes.set(xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.12))
+    axes.set(xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.22))
     axes.grid(alpha=0.3)
     return told
 
@@ -187,12 +189,13 @@ def histograms(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, d
     """Draw a histogram of each group, one below the other, with the same bins, and a mark for its median."""
     check_not_empty("values", groups, *groups.values())
     middle = {name: median(values) for name, values in groups.items()}
-    alt = ", ".join(f"{name}: {len(groups[name])} values, median {value:.2f}" for name, value in middle.items())
+    counts = {name: f"{len(values)} value{'s' * (len(values) > 1)}" for name, values in groups.items()}
+    alt = ", ".join(f"{name}: {counts[name]}, median {value:.2f}" for name, value in middle.items())
     figure = new_figure(title, alt, dataset, (WIDE[0], 0.9 + 0.9 * len(groups)))
     every = [value for values in groups.values() for value in values]
     rows = figure.subplots(len(groups), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (name, values) in zip(rows, groups.items(), strict=True):
-        axes.hist(values, bins=25, range=(min(every), max(every)), color=ORANGE, alpha=0.7)
+        axes.hist(values, MaxNLocator(25).tick_values(min(every), max(every)), color=ORANGE, alpha=0.7)
         axes.axvline(middle[name], color="black")
         label = f"{name}\nmedian {middle[name]:.2f}"
         axes.set_ylabel(label, rotation=0, ha="right", va="center")
@@ -252,11 +255,15 @@ def train_test_plot(history: History, reference: History | None = None) -> AltTe
         color, part = (BLUE, "training") if part == "train" else (ORANGE, "test")
         if reference:
             _draw_curve(axes, reference, field, color=GRAY, label="reference, recorded")
-        _draw_curve(axes, history, field, color=color, marker="o", markersize=5, label=f"this run, {part}")
+        _draw_curve(axes, history, field, color=color, marker="o", markersize=4, label=f"this run, {part}")
         axes.set_title(f"{part.capitalize()} {what}", fontsize=10)
         axes.set_ylabel("loss (nats)" if what == "loss" else "percent")
         axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if reference and last.epoch < reference[-1].epoch:
+            axes.set_xscale("log")
+            _log_ticks(axes.xaxis, (1, 2, 5))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=last.epoch >= 2))
         if what == "loss":
             axes.set_yscale("log")
             _log_ticks(axes.yaxis, (1, 2, 5))
@@ -276,6 +283,6 @@ def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: His
     """Add the published accuracies of the reference to the plot of the test accuracy."""
     axes.axhspan(*PUBLISHED_RUNS, color="gold", alpha=0.4, label="nine published runs, last epoch")
     axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED}%")
-    axes.set_ylim(min(96, *(entry.test_accuracy - 1 for entry in history)), 100)
+    axes.set_ylim(min(96, history[-1].test_accuracy - 1), 100)
     end = reference[-1]
     figure.alt += f". In gray the reference, recorded: {end.test_accuracy:.2f}% after epoch {end.epoch:g}"

@@ -1,18 +1,23 @@
 """Figures of digits: grids of images, one digit as numbers, and the confusion matrix."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.loaders import DeviceLoader
 from .base import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+
+CENTERED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 def image_grid(
@@ -57,6 +62,34 @@ def image_grid(
     return figure
 
 
+def image_map(
+    points: np.ndarray, labels: Tensor, shown: Mapping[int, Tensor], title: str, dataset: str | None
+) -> AltTextFigure:
+    """Draw a dot for each digit, in the color of its label, and some digits as images.
+
+    Args:
+        points: Where to draw the digits, [N, 2].
+        labels: Their labels, int64 [N].
+        shown: Images uint8 [28, 28] to draw in place of a dot, by index.
+        title: Title of the figure.
+        dataset: See `new_figure`.
+    """
+    check_not_empty("points", points)
+    alt = f"{len(points)} digits in the plane, in ten colors, and {len(shown)} of them as images"
+    figure = new_figure(title, alt, dataset, (WIDE[0], 5.6))
+    axes = figure.subplots()
+    axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=4)
+    for digit in labels.unique().tolist():
+        outlined = [Stroke(linewidth=3, foreground="white"), Normal()]
+        x, y = np.median(points[labels == digit], axis=0)
+        axes.text(x, y, str(digit), fontsize=16, path_effects=outlined, **CENTERED)
+    for index, image in shown.items():
+        box = OffsetImage(255 - image.numpy(), zoom=0.6, cmap="gray", norm=Normalize(0, 255))
+        axes.add_artist(AnnotationBbox(box, points[index], pad=0.1, bboxprops={"edgecolor": ORANGE}))
+    axes.set(xticks=[], yticks=[])
+    return figure
+
+
 def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any]) -> None:
     """Draw an image centered in a square of this side."""
     axes.imshow(pixels, **shades)
@@ -89,7 +122,7 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
     for row, column in np.ndindex(12, 12):
         value = int(image[row + 8, column + 8])
         color = "white" if value > 137 else "black"
-        middle.text(column + 8, row + 8, str(value), ha="center", va="center", fontsize=SMALL, color=color)
+        middle.text(column + 8, row + 8, str(value), fontsize=SMALL, color=color, **CENTERED)
     return figure
 
 
@@ -118,6 +151,6 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltText
     axes.imshow(shades, cmap="Oranges", vmin=0, vmax=1.5 * int(wrong.max()) or 1)
     for row, column in np.ndindex(10, 10):
         if counts[row, column]:
-            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=SMALL)
+            axes.text(column, row, str(int(counts[row, column])), fontsize=SMALL, **CENTERED)
     axes.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
     return figure

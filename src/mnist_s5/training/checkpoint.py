@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -36,10 +37,10 @@ MODEL_FILE = "model.safetensors"
 
 
 class Epoch(NamedTuple):
-    """One entry of a History: losses in nats, accuracies in percent."""
+    """One entry of a History: losses in nats, accuracies in percent. Training scores are since the previous one."""
 
     epoch: float  # passes completed, possibly fractional
-    learning_rate: float  # at the epoch's first step
+    learning_rate: float  # at the first step after the previous entry
     train_loss: float
     train_accuracy: float
     test_loss: float
@@ -52,7 +53,7 @@ class Epoch(NamedTuple):
 
 
 class History(list[Epoch]):
-    """What `fit` measured after each epoch; `dataset` is the name of the training set."""
+    """What `fit` measured at each evaluation; `dataset` is the name of the training set."""
 
     def __init__(self, epochs: Iterable[Epoch] = (), dataset: str = "unknown") -> None:
         super().__init__(epochs)
@@ -208,7 +209,7 @@ class RunFolder:
         Raises:
             CheckpointError: If another process has written a resume file since the last epoch.
         """
-        newest, found = self.folder / f"epoch-{len(history):06}.pt", self._newest()
+        newest, found = self.folder / f"epoch-{math.ceil(history[-1].epoch):06}.pt", self._newest()
         if found and found != self.newest and found[0] >= newest:
             raise CheckpointError(f"Another process wrote to {self.folder} during this run. Use a folder for each run.")
         self.saved_environment = self.environment

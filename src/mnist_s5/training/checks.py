@@ -3,6 +3,9 @@
 `batch` begins each message: "Step 3". Values on a GPU are not read here, because that would force a synchronization.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,6 +15,22 @@ from ..data.digits import DigitDataset
 
 def _describe(value: object) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Raise ValueError unless it is None or an integer of at least 1."""
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name}={value!r} is invalid. It must be an integer of at least 1, or None.")
+
+
+@contextmanager
+def locate_errors(place: str) -> Iterator[None]:
+    """Put the place, "Recipe fast, epoch 2", in front of the message of a FloatingPointError."""
+    try:
+        yield
+    except FloatingPointError as error:
+        at_step = str(error)[0].lower() + str(error)[1:]
+        raise FloatingPointError(f"{place}, {at_step}") from None
 
 
 def check_batch(images: object, labels: object, batch: str) -> None:

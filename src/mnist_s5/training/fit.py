@@ -21,7 +21,7 @@ from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import get_device, seed_everything
 from ..model import Net
 from .checkpoint import Epoch, History, RunFolder, describe_environment, describe_run
-from .checks import check_dataset
+from .checks import check_dataset, check_positive, locate_errors
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
@@ -133,9 +133,10 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = True,
     network: Callable[[], nn.Module] = Net,
+    evaluate_every: int | None = None,
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
-    """Train a network with a recipe, and evaluate it on the test set after each epoch (for plotting only).
+    """Train a network with a recipe, and evaluate it on the test set at least after each epoch (for plotting only).
 
     Each epoch seeds every random generator from (seed, epoch), so resuming needs no saved random states.
 
@@ -150,10 +151,12 @@ def fit(
             ends bit for bit identical to an uninterrupted run. None saves nothing.
         resume: False starts over. The folder's old files are replaced when there are new ones.
         network: Builds the network: a class, or a function without arguments.
+        evaluate_every: Number of steps after which to evaluate. None evaluates only after each epoch, which is always
+            evaluated. The weights are the same, and the recorded seconds do not include the evaluations.
         progress: See `train`.
 
     Returns:
-        The trained network in eval mode, and its history.
+        The trained network in eval mode, and its history: an entry for each evaluation.
 
     Raises:
         CheckpointError: If the folder contains a different run.
@@ -162,34 +165,33 @@ def fit(
         TypeError, ValueError: If an argument is invalid.
     """
     seed, device = operator.index(seed), get_device(device)
+    check_positive("evaluate_every", evaluate_every)
     seed_everything(seed)
     model = make_model(recipe, network, device)
     # The loader calls the lambda when it makes a batch. The scheduler's last_epoch is the number of steps so far.
     train_loader, test_loader = make_loaders(recipe, train_set, test_set, device, lambda: scheduler.last_epoch / total)
     per_epoch, dtype = len(train_loader), recipe.dtype(device)
-    total = recipe.steps(per_epoch)
+    total, every = recipe.steps(per_epoch), evaluate_every or per_epoch
     optimizer = make_optimizer(recipe, model.parameters())
     scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
+    options: dict[str, Any] = {"scheduler": scheduler, "dtype": dtype, "progress": progress}
+    options["criterion"] = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     facts = describe_run(recipe, seed, model, train_set, test_set)
     environment = describe_environment(device, dtype) | {"workers": getattr(train_loader, "num_workers", 0)}
     run = RunFolder(Path(folder).expanduser(), facts, environment, parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
-    for epoch in range(len(history), math.ceil(total / per_epoch)):
+    for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total / per_epoch)):
         seed_everything(seed, epoch)
-        steps, rate = min(per_epoch, total - epoch * per_epoch), float(scheduler.get_last_lr()[0])
-        options: dict[str, Any] = {"scheduler": scheduler, "steps": steps, "dtype": dtype, "progress": progress}
-        start = time.perf_counter()
-        try:
-            trained = train(model, device, train_loader, optimizer, criterion, **options)
-            seconds = time.perf_counter() - start
-            tested = test(model, device, test_loader, progress=progress)
-        except FloatingPointError as error:
-            at_step = str(error)[0].lower() + str(error)[1:]
-            raise FloatingPointError(f"Recipe {recipe.name}, epoch {epoch + 1}, {at_step}") from None
-        history.append(Epoch(epoch + steps / per_epoch, rate, *trained, *tested, seconds))
-        print(f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  {history[-1]}", flush=True)
+        batches, steps = iter(train_loader), min(per_epoch, total - epoch * per_epoch)
+        for done in range(0, steps, every):
+            stop, rate, start = min(done + every, steps), scheduler.get_last_lr()[0], time.perf_counter()
+            with locate_errors(f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {done}" * (done > 0)):
+                trained = train(model, device, batches, optimizer, steps=stop - done, **options)
+                seconds = time.perf_counter() - start
+                tested = test(model, device, test_loader, progress=progress)
+            history.append(Epoch(epoch + stop / per_epoch, float(rate), *trained, *tested, seconds))
+            print(f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  {history[-1]}", flush=True)
         if run:
             run.save(history)
     if run:
