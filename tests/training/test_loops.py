@@ -196,7 +196,7 @@ def test_generators_are_batches_and_steps_are_counted_from_one(net: s5.Net, few:
     assert s5.train(net, "cpu", (batch for batch in few), optimizer, steps=2, progress=True).loss > 0  # type: ignore
     assert s5.test(net, "cpu", (batch for batch in few)) == s5.test(net, "cpu", few)  # type: ignore[arg-type]
     for steps in (0, -1):
-        with pytest.raises(ValueError, match=f"steps={steps} is invalid. It must be at least 1"):
+        with pytest.raises(ValueError, match=f"steps={steps} is invalid. It must be an integer of at least 1"):
             s5.train(net, "cpu", few, optimizer, steps=steps)
 
 
