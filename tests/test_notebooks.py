@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import re
 import subprocess
@@ -119,7 +118,8 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
     facts = ("dataset", "recipe", "epochs", "seed", "batch_size", "train_images", "test_images", "device")
     assert [metrics[fact] for fact in facts[:-1]] == ["sample", "reference", 1.25, 7, 200, 4000, 1000]
     assert {*facts, "threads", "train_seconds", "test_loss", "history", "versions", "learning_rate"} <= set(metrics)
-    assert [entry["epoch"] for entry in metrics["history"]] == [1, 1.25]
+    steps = (3, 6, 9, 12, 15, 18, 20, 23, 25)  # every tenth of the run, and each epoch
+    assert [entry["epoch"] for entry in metrics["history"]] == pytest.approx([step / 20 for step in steps])
     assert metrics["history"][-1]["test_accuracy"] == metrics["test_accuracy"] > 15
     assert metrics["history"][-1]["train_loss"] < 2.31
     assert metrics["data"]["dataset"] == "sample"
@@ -187,7 +187,8 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert max(data["class_counts"]) < 1.3 * min(data["class_counts"])
     if "history" in metrics:
         assert metrics["test_accuracy"] > 98
-        assert len(metrics["history"]) == math.ceil(metrics["epochs"])
+        assert metrics["history"][-1]["epoch"] == metrics["epochs"]
+        assert len(metrics["history"]) >= 10
     if "faster" in metrics:
         assert metrics["faster"]["test_accuracy"] > 98
         assert metrics["faster"]["loading_ratio"] > 1
