@@ -87,17 +87,20 @@ def paired_seeds_p_value(differences: list[float]) -> float:
     return sum(each >= observed for each in sums) / len(sums)
 
 
+def _signed_sums(differences: list[float]) -> list[float]:
+    choices = itertools.product((1, -1), repeat=len(differences))
+    return [sum(sign * x for sign, x in zip(signs, differences, strict=True)) for signs in choices]
+
+
 @paired_seeds_p_value.mistake("This counts one direction only. A sum as far below 0 is as large: take absolute values.")
 def _(differences: list[float]) -> float:
-    signs = itertools.product((1, -1), repeat=len(differences))
-    sums = [sum(sign * x for sign, x in zip(each, differences, strict=True)) for each in signs]
+    sums = _signed_sums(differences)
     return sum(each >= abs(sum(differences)) - 1e-9 for each in sums) / len(sums)
 
 
 @paired_seeds_p_value.mistake("The observed sum itself is missing: count sums that are at least as large.")
 def _(differences: list[float]) -> float:
-    signs = itertools.product((1, -1), repeat=len(differences))
-    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    sums = [abs(each) for each in _signed_sums(differences)]
     return sum(each > abs(sum(differences)) + 1e-9 for each in sums) / len(sums)
 
 
@@ -105,15 +108,13 @@ def _(differences: list[float]) -> float:
     "Rounding makes equal sums differ slightly. Count sums that are larger, or equal within 1e-9."
 )
 def _(differences: list[float]) -> float:
-    signs = itertools.product((1, -1), repeat=len(differences))
-    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    sums = [abs(each) for each in _signed_sums(differences)]
     return sum(each >= abs(sum(differences)) for each in sums) / len(sums)
 
 
 @paired_seeds_p_value.mistake("The observed sum can be negative. Take its absolute value, too.")
 def _(differences: list[float]) -> float:
-    signs = itertools.product((1, -1), repeat=len(differences))
-    sums = [abs(sum(sign * x for sign, x in zip(each, differences, strict=True))) for each in signs]
+    sums = [abs(each) for each in _signed_sums(differences)]
     return sum(each >= sum(differences) - 1e-9 for each in sums) / len(sums)
 
 

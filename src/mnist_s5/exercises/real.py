@@ -1,4 +1,4 @@
-"""What a correct answer does on real digits: a sentence for each exercise.
+"""What a correct answer does on real digits: a function for each exercise, with its name, that returns a sentence.
 
 The digits are MNIST's, if they are on this machine, and otherwise those of the embedded sample.
 """
@@ -10,7 +10,9 @@ from io import StringIO
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import SGD, Optimizer
 
 from ..data.digits import DigitDataset, load_mnist, normalize
 from ..data.download import data_folder, local_file
@@ -47,13 +49,22 @@ def _confident() -> tuple[Tensor, Tensor]:
     return confidence, predicted == labels
 
 
-def _normalized(function: Function) -> str:
+def _net_and_batches() -> tuple[Net, Optimizer, list[tuple[Tensor, Tensor]]]:
+    """Return an untrained network, its optimizer, and 60 batches of 32 training digits."""
+    train_set = _digits()[0]
+    seed_everything(1)
+    model, order = Net(), torch.randperm(len(train_set))[: 60 * 32].split(32)
+    batches = [(normalize(train_set.data[n, None]), train_set.targets[n]) for n in order]
+    return model, SGD(model.parameters(), lr=0.03, momentum=0.9), batches
+
+
+def normalized(function: Function) -> str:
     pixels = function(_digits()[0].data)
     spread = f"the mean is {round(pixels.mean().item(), 3) + 0.0:.3f}, and the standard deviation {pixels.std():.3f}"
     return f"On {_named(_digits()[0], 'training')}, {spread}."
 
 
-def _shifted(function: Function) -> str:
+def shifted(function: Function) -> str:
     test_set, (_, labels) = _digits()[1], _predictions()
     with torch.no_grad():
         predicted = load_checkpoint()[0](normalize(function(test_set.data[:1000], 4, 4)[:, None])).argmax(dim=1)
@@ -63,7 +74,7 @@ def _shifted(function: Function) -> str:
     )
 
 
-def _nearest_mean(function: Function) -> str:
+def nearest_mean(function: Function) -> str:
     train_set, test_set = _digits()
     means = torch.stack([train_set.data[train_set.targets == digit].float().mean(dim=0) for digit in range(10)])
     predicted = torch.cat([function(images.float() / 255, means / 255) for images in test_set.data.split(500)])
@@ -71,32 +82,28 @@ def _nearest_mean(function: Function) -> str:
     return f"Your code gets {accuracy:.2f}% of {_named(test_set)} right."
 
 
-def _loss(function: Function) -> str:
+def negative_log_likelihood(function: Function) -> str:
     return f"For the pretrained network, it is {float(function(*_predictions())):.4f} nats on {_named(_digits()[1])}."
 
 
-def _convolved(function: Function) -> str:
+def convolved(function: Function) -> str:
     image = normalize(_digits()[1].data[0])
     largest = float(function(image, torch.tensor([[-1.0] * 3, [0.0] * 3, [1.0] * 3])).max())
     return f"On the first test digit, the filter of 02 that finds upper edges has a largest value of {largest:.2f}."
 
 
-def _training_step(function: Function) -> str:
-    train_set = _digits()[0]
-    seed_everything(1)
-    model, order = Net(), torch.randperm(len(train_set))[: 60 * 32].split(32)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
-    losses = [function(model, optimizer, normalize(train_set.data[n, None]), train_set.targets[n]) for n in order]
-    return (
-        f"60 of your steps on real digits lower the loss of Net from {losses[0]:.2f} to {sum(losses[-10:]) / 10:.2f}."
-    )
+def training_step(function: Function) -> str:
+    model, optimizer, batches = _net_and_batches()
+    losses = [function(model, optimizer, *batch) for batch in batches]
+    after = sum(losses[-10:]) / 10
+    return f"60 of your steps on real digits lower the loss of Net from {losses[0]:.2f} to {after:.2f}."
 
 
-def _gradient(function: Function) -> str:
+def gradient_by_trying(function: Function) -> str:
     pixels, labels = _digits()[1].data[:100].flatten(1)[:, ::16].double() / 255, _digits()[1].targets[:100]
 
     def loss(weights: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(pixels @ weights.view(49, 10), labels)
+        return F.cross_entropy(pixels @ weights.view(49, 10), labels)
 
     weights = 0.1 * torch.randn(490, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = function(loss, weights, 1e-4)
@@ -109,17 +116,17 @@ def _gradient(function: Function) -> str:
     )
 
 
-def _conv_parameters(function: Function) -> str:
+def conv_parameters(function: Function) -> str:
     counts = [int(function(*sizes, 3)) for sizes in ((1, 32), (32, 64), (64, 128), (128, 256))]
     return f"For conv1 to conv4 of Net, it returns {counts[0]:,}, {counts[1]:,}, {counts[2]:,}, and {counts[3]:,}."
 
 
-def _receptive_field(function: Function) -> str:
+def receptive_field(function: Function) -> str:
     width = function(["conv", "conv", "pool", "conv", "conv", "pool"])
     return f"A value of the last feature map of Net depends on {width} × {width} pixels."
 
 
-def _confusion(function: Function) -> str:
+def confusion(function: Function) -> str:
     log_probs, labels = _predictions()
     counts = function(labels, log_probs.argmax(dim=1))
     counts.fill_diagonal_(0)
@@ -128,7 +135,7 @@ def _confusion(function: Function) -> str:
     return f"The most common mistake of the pretrained network on {_named(_digits()[1])}: {often}."
 
 
-def _threshold(function: Function) -> str:
+def threshold(function: Function) -> str:
     confidence, correct = _confident()
     lowest = float(function(confidence, correct, 0.999))
     refused = int((confidence < lowest).sum())
@@ -137,40 +144,36 @@ def _threshold(function: Function) -> str:
     )
 
 
-def _test_loss(function: Function) -> str:
+def test_loss(function: Function) -> str:
     test_set, model = _digits()[1], load_checkpoint()[0].train()
     parts = zip(test_set.data[:1000].split(300), test_set.targets[:1000].split(300), strict=True)
     loss = float(function(model, [(normalize(images[:, None]), labels) for images, labels in parts]))
     return f"For the pretrained network, it is {loss:.4f} nats on 1,000 test digits."
 
 
-def _accumulated(function: Function) -> str:
-    train_set = _digits()[0]
-    seed_everything(1)
-    model, order = Net(), torch.randperm(len(train_set))[: 60 * 32].split(32)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
-    batches = [(normalize(train_set.data[n, None]), train_set.targets[n]) for n in order]
+def accumulated_step(function: Function) -> str:
+    model, optimizer, batches = _net_and_batches()
     for images, labels in batches:
         function(model, optimizer, [(images[:8], labels[:8]), (images[8:], labels[8:])])
-    with torch.no_grad():
-        loss = torch.nn.functional.nll_loss(model(batches[-1][0]), batches[-1][1])
+    images, labels = batches[-1]
+    loss = F.nll_loss(model(images), labels).item()
     return f"60 of your steps, each from 8 and 24 real digits, train Net to a loss of {loss:.2f} on its last batch."
 
 
-def _smoothed_loss(function: Function) -> str:
+def smoothed_loss(function: Function) -> str:
     plain, smooth = (float(function(*_predictions(), amount)) for amount in (0.0, 0.05))
     return (
         f"For the pretrained network on {_named(_digits()[1])}, it is {plain:.3f} without, and {smooth:.3f} with 0.05."
     )
 
 
-def _learning_rate(function: Function) -> str:
+def learning_rate(function: Function) -> str:
     rates = [1000 * function(step, 468, 0.03) for step in (0, 93, 234, 467)]
     shown = ", ".join(f"{rate:.2f}" for rate in rates)
     return f"In an epoch of fast on MNIST, steps 1, 94, 235, and 468 have {shown} thousandths."
 
 
-def _orthogonalized(function: Function) -> str:
+def orthogonalized(function: Function) -> str:
     matrix = load_checkpoint()[0].fc2.weight.detach()[:, :10]
     values = torch.linalg.svdvals(matrix)
     return (
@@ -179,13 +182,13 @@ def _orthogonalized(function: Function) -> str:
     )
 
 
-def _half_width(function: Function) -> str:
+def half_width(function: Function) -> str:
     _, correct = _confident()
     found = function(int(correct.sum()), len(correct))
     return f"The pretrained network on {_named(_digits()[1])}: {100 * correct.double().mean():.2f} ± {found:.2f}%."
 
 
-def _paired_seeds(function: Function) -> str:
+def paired_seeds_p_value(function: Function) -> str:
     record = recorded("ablation")[1]
     scores = {row["name"]: row["val_accuracy"] for row in record["ablations"] + record["variants"]}
     pairs = zip(scores["photometric distortion"], scores["no label smoothing"], strict=True)
@@ -193,11 +196,11 @@ def _paired_seeds(function: Function) -> str:
     return f"For fast with and without smoothed labels, three recorded seeds each, p is {p:.0f}%."
 
 
-def _calibration(function: Function) -> str:
+def calibration_error(function: Function) -> str:
     return f"The pretrained network on {_named(_digits()[1])}: {float(function(*_confident())):.4f}."
 
 
-def _paired(function: Function) -> str:
+def paired_p_value(function: Function) -> str:
     test_set, (log_probs, labels) = _digits()[1], _predictions()
     images = test_set.data[:2000].roll((2, 2), (1, 2))
     with torch.no_grad():
@@ -206,27 +209,3 @@ def _paired(function: Function) -> str:
     return (
         f"The pretrained network on 2,000 test digits, and on the same digits shifted by two pixels: p = {found:.1g}."
     )
-
-
-SENTENCES: dict[str, Callable[[Function], str]] = {
-    "normalized": _normalized,
-    "shifted": _shifted,
-    "nearest_mean": _nearest_mean,
-    "negative_log_likelihood": _loss,
-    "convolved": _convolved,
-    "training_step": _training_step,
-    "gradient_by_trying": _gradient,
-    "conv_parameters": _conv_parameters,
-    "receptive_field": _receptive_field,
-    "confusion": _confusion,
-    "threshold": _threshold,
-    "test_loss": _test_loss,
-    "accumulated_step": _accumulated,
-    "smoothed_loss": _smoothed_loss,
-    "learning_rate": _learning_rate,
-    "orthogonalized": _orthogonalized,
-    "half_width": _half_width,
-    "paired_seeds_p_value": _paired_seeds,
-    "calibration_error": _calibration,
-    "paired_p_value": _paired,
-}

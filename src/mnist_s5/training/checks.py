@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ def _describe(value: object) -> str:
 
 def check_positive(name: str, value: int | None) -> None:
     """Raise ValueError unless it is None or an integer of at least 1."""
-    if value is not None and (not isinstance(value, int) or value < 1):
+    if value is not None and (not isinstance(value, Integral) or value < 1):
         raise ValueError(f"{name}={value!r} is invalid. It must be an integer of at least 1, or None.")
 
 
