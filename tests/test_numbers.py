@@ -143,6 +143,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     "06": {
         "47": lambda: seconds("the reference"),
         "20": lambda: seconds("bfloat16"),
+        "4%": lambda: wrong("batches of 128"),
         "3%": lambda: wrong("one cycle, Nesterov"),
         "2%": lambda: wrong("He initialization"),
         "2.45": lambda: (

@@ -44,6 +44,7 @@ class Exercise:
     result: Callable[..., Any] = lambda function, *inputs: function(*inputs)  # what `judge` compares
     forbidden: Mapping[Callable[..., Any], str] = field(default_factory=dict)  # torch's functions, and how to name them
     mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    _known: dict[Callable[..., Any], list[tuple[Any, Any]]] = field(default_factory=dict)  # outcomes of our functions
 
     def mistake(self, message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return a decorator that registers a wrong answer, and the message for students who submit it."""
@@ -77,11 +78,11 @@ class Exercise:
                 return "Not solved yet."
             said = shorten(str(error), 150) or "no message"
             return f"The function raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
-        wanted = self._outcomes(self.solution)
+        wanted = self._known_outcomes(self.solution)
         if _alike(found, wanted):
             return ""
         for message, wrong in self.mistakes.items():
-            if _alike(found, self._outcomes(wrong)):
+            if _alike(found, self._known_outcomes(wrong)):
                 return message
         trial = next(n for n, pair in enumerate(zip(found, wanted, strict=True)) if not _alike(*pair))
         (got, inputs_after), (expected, expected_after) = found[trial], wanted[trial]
@@ -95,6 +96,12 @@ class Exercise:
         inputs = ", ".join(map(repr, self.make_inputs(torch.Generator().manual_seed(trial))))
         which = f"the inputs {inputs}" if len(inputs) < 80 and "tensor" not in inputs else "a random input"
         return f"For {which}, {_difference(expected, got)}"
+
+    def _known_outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
+        """Return the outcomes of the solution or a known wrong answer. They are the same every time."""
+        if function not in self._known:
+            self._known[function] = self._outcomes(function)
+        return self._known[function]
 
     def _outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
         """Return the function's result and its inputs after the call, for each trial."""

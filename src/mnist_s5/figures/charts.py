@@ -180,7 +180,7 @@ def _draw_reliability(axes: Axes, confidence: Tensor, correct: Tensor) -> list[s
         above = (0, 4 + 10 * (number % 2))  # neighbors would overlap
         axes.annotate(f"{n:,}", (x, high), above, textcoords="offset points", ha="center", fontsize=SMALL)
         told.append(f"{n:,} predictions with {100 * x:.0f}% confidence, {100 * y:.0f}% correct")
-    axes.set(xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.22))
+    axes.set(xlabel="confidence", xlim=(0, 1.04), ylim=(0, 1.22), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.grid(alpha=0.3)
     return told
 
