@@ -9,7 +9,7 @@ from corruptions import CORRUPTIONS, UNSEEN, mean_accuracy
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE, GRAY, ORANGE, SMALL, WIDE, new_figure
+from mnist_s5.figures import BLUE, GRAY, ORANGE, SMALL, WIDE, new_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 STYLES = {  # records, color, and line style of each recipe; earlier means before distortion was added

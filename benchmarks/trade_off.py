@@ -15,7 +15,7 @@ from record import RESULTS, record
 from tqdm import tqdm
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE, WIDE, new_figure
+from mnist_s5.figures import BLUE, WIDE, new_figure
 
 FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
 

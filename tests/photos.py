@@ -1,4 +1,4 @@
-"""Made-up photographs of a digit: clean ones, and ones that cannot be prepared, with a part of the message."""
+"""Made-up photographs of a digit, and of two."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -78,9 +78,7 @@ def two_rows(digit: Image.Image) -> np.ndarray:
     return np.concatenate([on_sheet(digit), on_sheet(digit)])
 
 
-CLEAN = [scan, chalk, blue_pen]
-CANNOT_BE_PREPARED = {
-    lined: "along its edges", squared: "along its edges", one_line: "along its edges", shadow: "along its edges",
-    half_light: "along its edges", frame: "several shapes", two_digits: "several shapes", two_rows: "several shapes",
-    thin_border: "a large area", sheet_on_a_table: "a large area", a4_on_a_table: "a large area",
-}  # fmt: skip
+PHOTOS = [
+    scan, chalk, blue_pen, lined, squared, one_line, shadow, frame, half_light, thin_border, sheet_on_a_table,
+    a4_on_a_table,
+]  # fmt: skip

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -9,12 +10,13 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
-from mnist_s5.data import download
+from mnist_s5.data import download, pictures
 from mnist_s5.jobs import doctor
 from mnist_s5.training.checkpoint import save_checkpoint
 
@@ -31,6 +33,54 @@ def test_predict_answers_and_refuses(
     said = capsys.readouterr()
     assert "shows no digit" in said.err
     assert ": 3 (" in said.out
+
+
+def test_predict_reports_folders_as_json_and_shows_what_the_network_got(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos" / "more"
+    folder.mkdir(parents=True)
+    three, four = (Image.fromarray(sample[1].data[index].numpy()).resize((140, 140)) for index in (300, 400))
+    three.save(folder / "three.png")
+    both = Image.new("L", (280, 140))
+    both.paste(three)
+    both.paste(four, (140, 0))
+    both.save(folder / "pair.JPG")
+    (folder / "broken.png").write_text("text")
+    (folder / "notes.txt").write_text("text")
+    capsys.readouterr()
+    shown = tmp_path / "shown"
+    assert main(["predict", "--json", "--show", str(shown), str(tmp_path / "photos")]) == 1
+    said = capsys.readouterr()
+    broken, pair, three_ = (json.loads(line) for line in said.out.splitlines())
+    assert broken["file"] == str(folder / "broken.png")
+    assert "not an image" in broken["error"]
+    assert broken["error"] in said.err
+    assert [digit["label"] for digit in pair["digits"]] == [3, 4]
+    assert [digit["label"] for digit in three_["digits"]] == [3]
+    assert len(three_["digits"][0]["probabilities"]) == 10
+    assert len(list(shown.glob("*_photos_more_*.png"))) == 2
+    assert main(["predict", str(folder / "pair.JPG")]) == 0
+    assert capsys.readouterr().out.endswith("pair.JPG: 3 4\n")
+
+
+def test_predict_says_that_it_is_not_sure(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pictures, "SURE", 1.1)
+    digit = np.pad(sample[1].data[300].numpy(), 8)
+    Image.fromarray(digit).save(tmp_path / "three.png")
+    Image.fromarray(np.concatenate([digit, digit], axis=1)).save(tmp_path / "pair.png")
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "three.png"), str(tmp_path / "pair.png")]) == 0
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
+    assert "three.png: not sure: 3 (" in first
+    assert second.endswith("pair.png: ? ?")
+    assert "pair.png, digit 1: not sure: 3 (" in third
+    assert "pair.png, digit 2: not sure: 3 (" in fourth
 
 
 def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

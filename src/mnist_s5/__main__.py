@@ -3,11 +3,17 @@
 import argparse
 import glob
 import io
+import json
 import logging
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .data.pictures import FoundDigit
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,23 +38,54 @@ def run(args: argparse.Namespace) -> int:
 
 
 def predict(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from .data import pictures
     from .training.checkpoint import PRETRAINED_WEIGHTS, load_checkpoint
 
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
+    paths = [path for pattern in args.images for path in _expand(pattern)]
     failed = 0
-    for path in [path for pattern in args.images for path in _expand(pattern)]:
+    for path in tqdm(paths, unit="image", disable=len(paths) < 10 or None):  # None: no bar if stderr is not a terminal
         try:
-            digit, probability = pictures.predict(model, path)
-            print(f"{path}: {digit} ({100 * probability:.1f}%)")
+            found = pictures.classify(model, path)
         except pictures.ImageError as error:
-            print(f"mnist-s5: {error}", file=sys.stderr)
             failed = 1
+            tqdm.write(f"mnist-s5: {error}", file=sys.stderr)
+            if args.json:
+                tqdm.write(json.dumps({"file": path, "error": str(error)}))
+            continue
+        if args.json:
+            tqdm.write(json.dumps({"file": path, "digits": [digit.as_dict() for digit in found]}))
+        elif len(found) == 1:
+            tqdm.write(f"{path}: {found[0]}")
+        else:
+            tqdm.write(f"{path}: {' '.join(str(digit.label) if digit.sure else '?' for digit in found)}")
+            for number, digit in enumerate(found, 1):
+                if not digit.sure:
+                    tqdm.write(f"{path}, digit {number}: {digit}")
+        if args.show:
+            _show(args.show, path, found)
     return failed
 
 
+def _show(folder: Path, path: str, found: "list[FoundDigit]") -> None:
+    """Write a figure of the images that the network got, named after the picture."""
+    from .figures.images import image_grid
+
+    images, captions = zip(*((digit.image, str(digit)) for digit in found), strict=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "_", path)  # different for equal names in different folders
+    image_grid(images, captions, path, None).savefig(folder / f"{name}.png")
+
+
 def _expand(pattern: str) -> list[str]:
-    """Return the files that match a pattern, because the shell of Windows does not expand it."""
+    """Return a file, the images in a folder, or the files that match a pattern (Windows does not expand patterns)."""
+    from PIL import Image
+
+    if os.path.isdir(pattern):
+        endings = tuple(Image.registered_extensions())
+        return [str(path) for path in sorted(Path(pattern).rglob("*")) if path.suffix.lower() in endings] or [pattern]
     return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern)) or [pattern]
 
 
@@ -102,8 +139,12 @@ def main(argv: list[str] | None = None) -> int:
         "--timeout", type=_seconds, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
     )
     command.set_defaults(call=run)
-    command = commands.add_parser("predict", help="classify the digit in each image")
-    command.add_argument("images", nargs="+", metavar="IMAGE")
+    command = commands.add_parser("predict", help="classify the digits in each image")
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
+    command.add_argument("--json", action="store_true", help="print one JSON object per image")
+    command.add_argument(
+        "--show", type=Path, metavar="DIR", help="write the images that the network got to this folder"
+    )
     help = "weights to use instead of the pretrained ones: a file, or a run's folder"
     command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
     command.set_defaults(call=predict)

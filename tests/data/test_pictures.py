@@ -1,14 +1,27 @@
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
-from photos import CLEAN
+import torch
+from photos import PHOTOS, two_digits, two_rows
 from PIL import Image, ImageDraw, ImageOps
 
 import mnist_s5 as s5
-from mnist_s5.data.pictures import ImageError, predict, prepare
+from mnist_s5.data.pictures import (
+    FoundDigit,
+    ImageError,
+    classify,
+    find_digits,
+    load_digits,
+    prepare,
+    save_digit,
+    to_mnist,
+)
 
+Sample = tuple[s5.DigitDataset, s5.DigitDataset]
 Draw = Callable[[Image.Image], Image.Image]
 
 
@@ -43,43 +56,56 @@ def sixteen_bits(digit: Image.Image) -> Image.Image:
     return Image.fromarray(50_000 - np.asarray(large(digit)).astype(np.uint16) * 150)
 
 
+def label(model: s5.Net, picture: Any) -> int:
+    (found,) = classify(model, picture)
+    return found.label
+
+
 @pytest.mark.parametrize("draw", [large, on_white, off_center, dark_on_nothing, light_on_nothing, sixteen_bits])
-def test_reads_digits_however_they_come(
-    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, draw: Draw
-) -> None:
+def test_reads_digits_however_they_come(sample: Sample, tmp_path: Path, draw: Draw) -> None:
     model, _ = s5.load_checkpoint()
     right = 0
     for index in range(0, 1000, 50):  # two of each class
         path = tmp_path / f"{index}.png"
         draw(Image.fromarray(sample[1].data[index].numpy())).save(path)
-        right += predict(model, path)[0] == int(sample[1].targets[index])
+        right += label(model, path) == int(sample[1].targets[index])
     assert right >= 19
 
 
-def test_a_photograph_is_turned_upright(sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path) -> None:
+@pytest.mark.parametrize("draw", PHOTOS)
+def test_photographs_are_read(sample: Sample, draw: Callable[[Image.Image], np.ndarray]) -> None:
+    model, _ = s5.load_checkpoint()
+    right = 0
+    for index in range(0, 1000, 50):
+        found = classify(model, draw(Image.fromarray(sample[1].data[index].numpy())).clip(0, 255).astype(np.uint8))
+        right += len(found) == 1 and found[0].label == int(sample[1].targets[index])
+    assert right >= 19
+
+
+def test_a_photograph_is_turned_upright(sample: Sample, tmp_path: Path) -> None:
     model, _ = s5.load_checkpoint()
     upright = on_white(Image.fromarray(sample[1].data[410].numpy()))  # a 4
     exif = Image.Exif()
     exif[0x0112] = 6  # EXIF: rotate by 90° clockwise
     upright.rotate(90).save(tmp_path / "photo.jpg", exif=exif)
-    assert predict(model, tmp_path / "photo.jpg")[0] == 4
+    assert label(model, tmp_path / "photo.jpg") == 4
 
 
-def test_prepares_as_mnist_was_prepared(sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path) -> None:
+def test_prepares_as_mnist_was_prepared(sample: Sample, tmp_path: Path) -> None:
     large(Image.fromarray(sample[1].data[777].numpy())).save(tmp_path / "7.png")
     prepared = prepare(tmp_path / "7.png").numpy().astype(float)
     assert prepared.shape == (28, 28)
     assert prepared.max() > 200
     rows, columns = np.nonzero(prepared)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
-    assert np.average(rows, weights=prepared[rows, columns]) == pytest.approx(13.5, abs=0.6)
-    assert np.average(columns, weights=prepared[rows, columns]) == pytest.approx(13.5, abs=0.6)
+    assert np.average(rows, weights=prepared[rows, columns]) == pytest.approx(14, abs=0.6)
+    assert np.average(columns, weights=prepared[rows, columns]) == pytest.approx(14, abs=0.6)
 
 
 def test_what_is_not_a_digit_is_rejected(tmp_path: Path) -> None:
     Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
     Image.new("RGBA", (100, 100), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    Image.new("1", (8000, 8000)).save(tmp_path / "huge.png")
+    Image.new("1", (12_000, 9000)).save(tmp_path / "huge.png")
     (tmp_path / "notes.png").write_text("not a picture")
     (tmp_path / "cut.png").write_bytes((tmp_path / "huge.png").read_bytes()[:60])
     for name, why in {
@@ -102,49 +128,117 @@ def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -
     draw.line([(side * 0.3, side * 0.3), (side * 0.7, side * 0.3), (side * 0.45, side * 0.75)], 0, stroke)
     picture.save(tmp_path / "seven.png")
     assert prepare(tmp_path / "seven.png").max() == 255
-    assert predict(s5.load_checkpoint()[0], str(tmp_path / "seven.png"))[0] == 7
+    assert label(s5.load_checkpoint()[0], str(tmp_path / "seven.png")) == 7
 
 
-@pytest.mark.parametrize("draw", CLEAN)
-def test_clean_photographs_are_read(
-    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, draw: Callable[[Image.Image], np.ndarray]
-) -> None:
-    model, _ = s5.load_checkpoint()
-    right = 0
-    for index in range(0, 1000, 25):
-        picture = draw(Image.fromarray(sample[1].data[index].numpy())).clip(0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / "photo.png")
-        right += predict(model, tmp_path / "photo.png")[0] == int(sample[1].targets[index])
-    assert right >= 39
+def test_mnists_own_images_hardly_change(sample: Sample) -> None:
+    changes, several = [], 0
+    for image in sample[1].data[::10]:
+        found = find_digits(image.numpy())
+        several += len(found) > 1
+        changes.append(float((found[0].image.float() - image.float()).abs().mean()))
+    assert several <= 1
+    assert median(changes) < 8  # of 255. Gray edges of strokes differ a little.
 
 
-def test_at_most_1_percent_of_mnists_own_images_are_rejected(
-    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path
-) -> None:
-    refused = 0
-    for image in sample[1].data:
-        Image.fromarray(image.numpy()).save(tmp_path / "digit.png")
-        try:
-            prepare(tmp_path / "digit.png")
-        except ImageError:
-            refused += 1
-    assert refused <= 10
+def test_the_center_of_mass_is_where_it_is_in_mnist(sample: Sample) -> None:
+    for image in sample[0].data[::400]:
+        strokes = image.numpy() / 255
+        moved = np.roll(strokes, (1, -1), (0, 1))
+        assert torch.equal(to_mnist(np.pad(moved, 9)), to_mnist(strokes))
+        assert abs(np.array(np.nonzero(to_mnist(strokes).numpy() > 128)).mean() - 14) < 1.5
 
 
-def test_a_network_that_is_trained_stays_in_train_mode(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pen", [1, 10, 20, 60])
+def test_strokes_become_as_wide_as_those_of_mnist(pen: int) -> None:
+    picture = Image.new("L", (400, 400))
+    ImageDraw.Draw(picture).line([(100, 60), (300, 60), (180, 340)], 255, pen, joint="curve")
+    prepared = to_mnist(np.asarray(picture) / 255)
+    assert prepared.max() == 255
+    assert 30 < (prepared > 128).sum() < 130  # pixels of 28 × 28
+
+
+def test_a_network_that_is_trained_stays_in_train_mode() -> None:
     thin = Image.new("L", (100, 100), 255)
     ImageDraw.Draw(thin).line([(50, 20), (50, 80)], 0, 8)
-    thin.save(tmp_path / "one.png")
     for training in (True, False):
         model = s5.load_checkpoint()[0].train(training)
-        assert predict(model, tmp_path / "one.png")[0] == 1
+        assert label(model, thin) == 1
         assert model.training == training
 
 
-def test_two_specks_are_no_digit(tmp_path: Path) -> None:
-    picture = Image.new("L", (1200, 1200), 255)
-    picture.putpixel((100, 100), 0)
-    picture.putpixel((1100, 1000), 0)
-    picture.save(tmp_path / "specks.png")
-    with pytest.raises(ImageError, match="several shapes"):
-        prepare(tmp_path / "specks.png")
+def test_a_picture_can_be_a_path_bytes_an_image_or_an_array(sample: Sample, tmp_path: Path) -> None:
+    image = on_white(Image.fromarray(sample[1].data[300].numpy()))
+    image.save(tmp_path / "three.png")
+    path = tmp_path / "three.png"
+    first, *others = (
+        find_digits(picture)[0] for picture in (path, str(path), path.read_bytes(), image, np.asarray(image))
+    )
+    for other in others:
+        assert torch.equal(other.image, first.image)
+        assert other.box == first.box
+
+
+def test_several_digits_are_found_in_reading_order(sample: Sample) -> None:
+    model, _ = s5.load_checkpoint()
+    tile = {n: np.asarray(on_white(Image.fromarray(sample[1].data[100 * n + 10].numpy()))) for n in range(10)}
+    rows = [[1, 4, 0], [2, 7, 3], [9, 8, 5]]
+    page = np.concatenate([np.concatenate([tile[n] for n in row], axis=1) for row in rows])
+    found = classify(model, page)
+    assert [digit.label for digit in found] == [n for row in rows for n in row]
+    for index, digit in enumerate(found):
+        left, top, right, bottom = digit.box
+        assert index % 3 == left // 280 == (right - 1) // 280
+        assert index // 3 == top // 280 == (bottom - 1) // 280
+    for draw in (two_digits, two_rows):
+        pair = draw(Image.fromarray(sample[1].data[310].numpy())).astype(np.uint8)
+        assert [digit.label for digit in classify(model, pair)] == [3, 3]
+
+
+def test_boxes_are_in_pixels_of_the_picture(sample: Sample) -> None:
+    picture = Image.new("L", (3000, 2000), 255)
+    picture.paste(on_white(Image.fromarray(sample[1].data[0].numpy())), (2500, 200))
+    ((left, top, right, bottom),) = (digit.box for digit in find_digits(picture))
+    rows, columns = (np.flatnonzero((np.asarray(picture) < 128).any(axis)) for axis in (1, 0))
+    assert (left, top, right, bottom) == pytest.approx((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), abs=12)
+
+
+def test_not_sure() -> None:
+    digit = FoundDigit(
+        torch.zeros(28, 28, dtype=torch.uint8), (0, 0, 9, 9), torch.tensor([0, 0.6, 0, 0, 0, 0, 0, 0.4, 0, 0])
+    )
+    assert str(digit) == "not sure: 1 (60.0%) or 7 (40.0%)"
+    assert not digit.sure
+    digit.probabilities = torch.eye(10)[4]
+    assert str(digit) == "4 (100.0%)"
+    assert digit.as_dict() == {
+        "label": 4,
+        "sure": True,
+        "box": (0, 0, 9, 9),
+        "probabilities": torch.eye(10)[4].tolist(),
+    }
+
+
+def test_kept_digits_are_loaded(sample: Sample, tmp_path: Path) -> None:
+    kept = sample[1].data[[0, 310, 320, 900]]
+    for person, image, target in zip("abba", kept, [0, 3, 3, 9], strict=True):
+        save_digit(tmp_path / person, image, target)
+    whole_class = load_digits(tmp_path)
+    assert whole_class.targets.tolist() == [0, 9, 3, 3]
+    assert torch.equal(whole_class.data, kept[[0, 3, 1, 2]])
+    assert whole_class.name == "own"
+    assert len(load_digits(tmp_path / "a")) == 2
+
+
+def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot have the label 10"):
+        save_digit(tmp_path, torch.zeros(28, 28, dtype=torch.uint8), 10)
+    with pytest.raises(ImageError, match="There are no digits in"):
+        load_digits(tmp_path)
+    (tmp_path / "3").mkdir()
+    Image.new("L", (30, 30)).save(tmp_path / "3" / "large.png")
+    with pytest.raises(ImageError, match="not a gray image of 28×28 pixels"):
+        load_digits(tmp_path)
+    (tmp_path / "3" / "large.png").write_text("text")
+    with pytest.raises(ImageError, match=r"large.png is not"):
+        load_digits(tmp_path)

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import mnist_s5 as s5
-from mnist_s5.figures.base import BLUE, GRAY, ORANGE
+from mnist_s5.figures import BLUE, GRAY, ORANGE
 from mnist_s5.training.checkpoint import Epoch, History
 
 HISTORY = History(

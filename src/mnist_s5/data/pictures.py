@@ -1,113 +1,437 @@
-"""Convert an image of a handwritten digit to MNIST's format.
+"""Find the handwritten digits in a picture, and convert each to MNIST's format.
 
-As on the MNIST page of LeCun, Cortes, and Burges, the strokes are scaled to fit 20×20 pixels, and their center of mass
-goes to the middle of 28×28.
+As on the MNIST page of LeCun, Cortes, and Burges, the strokes of a digit are scaled to fit 20×20 pixels, and their
+center of mass goes to the middle of 28×28.
 """
 
+import io
 import os
 import warnings
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from .digits import normalize
+from ..files import atomic_write
+from .digits import DigitDataset, normalize
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 100_000_000
+SIDES = 200, 800  # pictures are enlarged or reduced to this number of pixels on the shorter side
+WIDEST_STROKE = 0.35  # relative to the shorter side of the picture
+MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
+SURE = 0.9  # probability from which a digit counts as recognized
+STROKE_WIDTHS = 1.7, 3.6  # 90% of MNIST's training digits are between these, in pixels
+Picture = str | Path | bytes | Image.Image | np.ndarray
 
 
 class ImageError(ValueError):
-    """The file is not a readable image, or does not show exactly one digit. The message says why."""
+    """The picture cannot be read, or does not show what is expected. The message says why."""
 
 
-def _open(path: str | Path) -> Image.Image:
-    """Open an image as upright grayscale. Transparency becomes black behind bright strokes, otherwise white."""
-    if not os.path.isfile(path):
-        raise ImageError(f"{path} does not exist or is not a file.")
-    too_large = ImageError(f"{path} has more than {MAX_PIXELS:,} pixels. Save it smaller.")
+@dataclass
+class FoundDigit:
+    """A digit in a picture.
+
+    Attributes:
+        image: The digit in MNIST's format, uint8 [28, 28], 0 for background.
+        box: Left, top, right, and bottom edge, in pixels of the upright picture.
+        probabilities: Of each class, float [10], after `classify`.
+    """
+
+    image: Tensor
+    box: tuple[int, int, int, int]
+    probabilities: Tensor = field(default_factory=lambda: torch.full((10,), 0.1))
+
+    @property
+    def label(self) -> int:
+        """The most likely class."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def sure(self) -> bool:
+        """Whether the most likely class is likely enough."""
+        return float(self.probabilities.max()) >= SURE
+
+    def __str__(self) -> str:
+        (p, second), (label, other) = (values.tolist() for values in self.probabilities.topk(2))
+        return f"{label} ({p:.1%})" if self.sure else f"not sure: {label} ({p:.1%}) or {other} ({second:.1%})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything except the image, for JSON."""
+        probabilities = [round(p, 4) for p in self.probabilities.tolist()]
+        return {"label": self.label, "sure": self.sure, "box": self.box, "probabilities": probabilities}
+
+
+def _open(picture: Picture, name: str) -> tuple[np.ndarray, float]:
+    """Return an upright RGB image, float [H, W, 3] from 0 to 255, and how many pixels of the picture each one is wide.
+
+    Transparency becomes black behind bright strokes, and white behind dark ones.
+    """
+    if isinstance(picture, str | Path) and not os.path.isfile(picture):
+        raise ImageError(f"{name} does not exist or is not a file.")
+    too_large = ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Save it smaller.")
     try:
-        with warnings.catch_warnings(), Image.open(path) as file:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
+            if isinstance(picture, np.ndarray):
+                file = Image.fromarray(picture)
+            elif isinstance(picture, Image.Image):
+                file = picture
+            else:
+                file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+            width = max(file.size)
             if file.width * file.height > MAX_PIXELS:
                 raise too_large
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
-                pixels = np.asarray(picture, np.float64)
-                picture = Image.fromarray(((pixels - pixels.min()) * (255 / (np.ptp(pixels) or 1.0))).astype(np.uint8))
-            picture = picture.convert("RGBA")
+            file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
+            image = ImageOps.exif_transpose(file)
+            if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
+                values = np.asarray(image, np.float64)
+                values = (values - values.min()) * (255 / (np.ptp(values) or 1.0))
+                image = Image.fromarray(values.astype(np.uint8))
+            image = image.convert("RGBA")
     except ImageError:
         raise
     except Image.DecompressionBombError:
         raise too_large from None
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
-        raise ImageError(f"{path} is not an image that can be read. Save it as PNG or JPEG.") from error
-    gray, alpha = np.asarray(picture.convert("L")), np.asarray(picture.getchannel("A"))
-    bright = alpha.any() and np.average(gray, weights=alpha) > 127  # bright strokes on transparency
-    backdrop = "black" if bright and (alpha < 128).any() else "white"
-    return Image.alpha_composite(Image.new("RGBA", picture.size, backdrop), picture).convert("L")
+        raise ImageError(f"{name} is not an image that can be read. Save it as PNG or JPEG.") from error
+    scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / SIDES[1], 1)
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
+    image = image.resize([max(1, round(side * scale)) for side in image.size], method)
+    gray, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+    bright = alpha.any() and np.average(gray, weights=alpha) > 127
+    backdrop = Image.new("RGBA", image.size, "black" if bright and (alpha < 128).any() else "white")
+    return np.asarray(Image.alpha_composite(backdrop, image).convert("RGB"), np.float32), width / max(image.size)
 
 
-def _check_strokes(strokes: np.ndarray, path: str | Path) -> None:
-    """Raise ImageError unless the strokes, bool [H, W], could belong to one digit on a uniform background.
+def _page(rgb: np.ndarray) -> np.ndarray:
+    """Return which pixels show the page: bool [H, W]. These are all, unless a dark table surrounds a bright sheet."""
+    from scipy import ndimage
 
-    The limits reject 0.7% of MNIST's training digits on a clean sheet, because a stroke is detached or very bold.
+    step = max(1, min(rgb.shape[:2]) // 100)
+    gray = ndimage.uniform_filter(rgb.mean(axis=2), step)[::step, ::step]
+    for threshold in np.linspace(gray.min(), gray.max(), 16)[1:-1]:
+        # The closing removes printed lines, which would cut the sheet into pieces.
+        bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+        regions, _ = ndimage.label(bright)
+        sheet = regions == np.bincount(regions[bright], minlength=1).argmax()
+        on_edge = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]]).mean()
+        if on_edge > 0.35 or sheet.mean() < 0.1:
+            continue
+        sheet = ndimage.binary_fill_holes(sheet)
+        smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
+        # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
+        has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
+        if has_edge and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):
+            large = smaller.repeat(step, axis=0).repeat(step, axis=1)  # not smaller than the picture
+            return large[: rgb.shape[0], : rgb.shape[1]]
+    return np.ones(rgb.shape[:2], bool)
+
+
+def _is_rectangle(mask: np.ndarray) -> bool:
+    """Return whether a mask fills at least 82% of the smallest rectangle around it, at any angle."""
+    y, x = np.nonzero(mask)
+    turns = np.deg2rad(np.arange(0, 90, 3))[:, None]
+    width, height = (np.ptp(np.cos(turns) * u + np.sin(turns) * v, axis=1) + 1 for u, v in ((x, y), (y, -x)))
+    return len(x) > 0.82 * (width * height).min()
+
+
+def _contrast(rgb: np.ndarray) -> np.ndarray:
+    """Return how much each pixel differs from the background around it, float [H, W] from 0 to 1.
+
+    A morphological closing removes dark strokes. It keeps the edges of shadows and of the sheet where they are, because
+    these areas are wider than a stroke. The strokes are the difference.
     """
     from scipy import ndimage
 
-    crop = "Crop the image to one digit, with even background around it."
-    shapes = ndimage.find_objects(ndimage.label(strokes, np.ones((3, 3)))[0])
-    sizes = [tuple(part.stop - part.start for part in shape) for shape in shapes]
-    edges = np.concatenate([strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]])
-    crosses = any(height == strokes.shape[0] or width == strokes.shape[1] for height, width in sizes)
-    if crosses or edges.mean() > 0.03:
-        raise ImageError(f"{path} has strokes, lines, or shadows along its edges. {crop}")
-    lengths = sorted(max(size) for size in sizes)
-    if len(lengths) > 1 and lengths[-2] > 0.4 * lengths[-1]:
-        raise ImageError(f"{path} shows several shapes, such as two digits, lines, or a frame. {crop}")
-    extent = max(np.ptp(np.flatnonzero(strokes.any(axis=axis))) + 1 for axis in (0, 1))
-    if strokes.sum() > 0.65 * extent**2:
-        raise ImageError(f"{path} shows a large area, such as a sheet on a table, instead of strokes. {crop}")
+    size = round(WIDEST_STROKE * min(rgb.shape[:2])) | 1
+    sigma = min(rgb.shape[:2]) / 600
+    rgb = ndimage.gaussian_filter(rgb, (sigma, sigma, 0))
+    step = max(1, size // 16)
+    small, window = rgb[::step, ::step].mean(axis=2), 2 * (size // step) | 1
+    high, low = ndimage.maximum_filter(small, window), ndimage.minimum_filter(small, window)
+    near_strokes = high - low > 0.5 * (high - low).max()
+    if near_strokes.any() and np.mean((2 * small > high + low)[near_strokes]) < 0.5:
+        rgb = 255 - rgb  # light strokes on a dark background
+    rgb = np.pad(rgb, ((size, size), (size, size), (0, 0)), mode="edge")
+    background = ndimage.grey_closing(rgb, (size, size, 1))
+    return ((background - rgb) / (background + 1)).max(axis=2)[size:-size, size:-size]
 
 
-def prepare(path: str | Path) -> Tensor:
-    """Return the digit in an image file in MNIST's format: uint8 [28, 28], 0 for background.
+def _lines(strokes: np.ndarray, page: np.ndarray) -> list[tuple[float, float]]:
+    """Return the straight lines that cross the whole page, as angle and distance: x cos + y sin = distance."""
+    from scipy import ndimage
+    from skimage.transform import hough_line, hough_line_peaks
+
+    step = max(1, min(strokes.shape) // 200)
+    small, page = ndimage.maximum_filter(strokes, step + 2)[::step, ::step], page[::step, ::step]
+    angles = np.deg2rad(np.arange(-90, 90))
+    votes, _, distances = hough_line(small, angles)
+    length, _, _ = hough_line(page, angles)
+    coverage = np.where(length > 0.5 * min(page.shape), votes / np.maximum(length, 1), 0)
+    peaks = hough_line_peaks(coverage, angles, distances, 3, 2, threshold=0.7, num_peaks=100)
+    (rows, columns), near = np.nonzero(page), ndimage.maximum_filter(small, 3)
+    found = []
+    for _, angle, distance in zip(*peaks, strict=True):
+        on = abs(columns * np.cos(angle) + rows * np.sin(angle) - distance) < 0.71
+        along, marked = (rows * np.cos(angle) - columns * np.sin(angle))[on], near[rows[on], columns[on]]
+        first, last = np.quantile(along, (0.1, 0.9))
+        if min(marked[along < first].mean(), marked[along > last].mean()) > 0.5:  # a stroke does not reach the edges
+            found.append((float(angle), float(distance) * step))
+    return found
+
+
+def _run_lengths(mask: np.ndarray) -> np.ndarray:
+    """Return, for each pixel of a mask, the length of the vertical run of pixels that it is in: int [H, W]."""
+    columns = np.pad(mask, ((1, 1), (0, 0))).T
+    edges = np.flatnonzero(np.diff(columns.ravel()))
+    lengths = np.zeros(columns.shape, int)
+    lengths[columns] = np.repeat(edges[1::2] - edges[::2], edges[1::2] - edges[::2])
+    return lengths.T[1:-1]
+
+
+def _without_lines(contrast: np.ndarray, page: np.ndarray, threshold: float) -> np.ndarray:
+    """Remove printed lines, but not the strokes that cross them."""
+    strokes = contrast > threshold
+    keep = np.ones(strokes.shape, bool)
+    # Views in which the lines are nearly horizontal.
+    views = {True: (strokes, contrast, keep), False: (strokes.T, contrast.T, keep.T)}
+    runs = {horizontal: _run_lengths(view[0]) for horizontal, view in views.items()}
+    for angle, distance in _lines(strokes, page):
+        horizontal = bool(abs(np.sin(angle)) > 0.7)
+        along, across = sorted((np.cos(angle), np.sin(angle)), key=abs)
+        marked, values, kept = views[horizontal]
+        y, x = np.nonzero(marked)
+        near = abs(y - (distance - x * along) / across) < 2 + min(strokes.shape) / 150
+        if not near.any():
+            continue
+        curve = np.polyval(np.polyfit(x[near], y[near], 2), np.arange(marked.shape[1]))  # paper is not always flat
+        off = abs(np.arange(marked.shape[0])[:, None] - curve)
+        line = (off < 1.5) & marked
+        if line.any():
+            width, level = (np.quantile(each[line], 0.3) for each in (runs[horizontal], values))
+            darker = values > max(1.3 * level, (level + contrast.max()) / 2)
+            kept &= (off > width + 2) | (runs[horizontal] > 2 * width + 2) | darker
+    return np.where(keep, contrast, 0)
+
+
+def _groups(linked: np.ndarray) -> list[np.ndarray]:
+    """Return the indices of each connected component of a graph, bool [N, N]."""
+    from scipy.sparse.csgraph import connected_components
+
+    number, component = connected_components(linked)
+    return [np.flatnonzero(component == which) for which in range(number)]
+
+
+def _overlaps(boxes: np.ndarray) -> list[np.ndarray]:
+    """Return by how much each pair of boxes, [N, 4], overlaps vertically and horizontally. Gaps are negative."""
+    return [
+        np.minimum.outer(stop, stop) - np.maximum.outer(start, start)
+        for start, stop in (boxes[:, [0, 2]].T, boxes[:, [1, 3]].T)
+    ]
+
+
+def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
+    """Return the labeled regions without specks, boxes around something, and what touches the edge of the page.
+
+    If nothing remains, what touches the edge is returned.
+    """
+    from scipy import ndimage
+    from skimage.measure import regionprops
+
+    regions = sorted(regionprops(labels), key=lambda region: region.area)[-300:]
+    regions = [region for region in regions if region.area > 0.01 * regions[-1].area]
+
+    def surrounds(outer: Any, inner: Any) -> bool:
+        top, left, bottom, right = np.subtract(inner.bbox, outer.bbox[:2] * 2)
+        height, width = outer.image.shape
+        inside = top > 0 and left > 0 and bottom < height and right < width
+        return inside and bottom - top > 0.15 * height and bool(outer.image_filled[top:bottom, left:right].all())
+
+    regions = [outer for outer in regions if not any(surrounds(outer, inner) for inner in regions)]
+    cut_off = np.unique(labels[ndimage.binary_dilation(~np.pad(page, 1), iterations=2)[1:-1, 1:-1]])
+    return [region for region in regions if region.label not in cut_off] or regions
+
+
+def _digits(labels: np.ndarray, page: np.ndarray) -> list[list[int]]:
+    """Return the labels of the regions of each digit, in reading order."""
+    shapes = _shapes(labels, page)
+    boxes = np.array([shape.bbox for shape in shapes]).reshape(-1, 4)
+    (height, width), area = (boxes[:, 2:] - boxes[:, :2]).T, np.array([shape.area for shape in shapes])
+    tall = height > 0.3 * width
+    if not tall.any():
+        return []
+    tallest, largest = height[tall].max(), area[tall].max()
+    y, x = _overlaps(boxes)
+    whole = tall & (height > 0.45 * tallest) & (area > 0.1 * largest)
+    # A digit may have parts on top of each other, and small parts at its side.
+    stacked = (x > 0.4 * np.minimum.outer(width, width)) & (y > -0.2 * tallest)
+    linked = stacked & (np.add.outer(height, height) - y < 1.5 * tallest) & np.logical_and.outer(whole, whole)
+    gap = np.where(area > area[:, None], np.maximum(-x, -y), np.inf)
+    part = ~whole & (area > 0.02 * largest) & (gap.min(axis=1) < 0.15 * tallest)
+    linked[part, gap.argmin(axis=1)[part]] = True
+    groups = [group for group in _groups(linked) if area[group].sum() > 0.1 * largest]
+    boxes = np.array([[*boxes[group, :2].min(axis=0), *boxes[group, 2:].max(axis=0)] for group in groups])
+    height = boxes[:, 2] - boxes[:, 0]
+    y, x = _overlaps(boxes)
+    same_row = (y > 0.4 * np.minimum.outer(height, height)) & (x > -5 * tallest)
+    rows = sorted(_groups(same_row), key=lambda row: float(boxes[row][:, [0, 2]].mean()))
+    return [
+        [shapes[index].label for index in groups[digit]]
+        for row in rows
+        for digit in row[np.argsort(boxes[row, 1])]
+        if height[digit] > 0.45 * tallest
+    ]
+
+
+def to_mnist(strokes: np.ndarray) -> Tensor:
+    """Convert the strokes of one digit to MNIST's format.
+
+    Strokes that are thinner or bolder than nearly all in MNIST are changed to the limits in `STROKE_WIDTHS`.
+
+    Args:
+        strokes: Float [H, W], from 0 (background) to 1. Margins do not matter.
+
+    Returns:
+        uint8 [28, 28]. The strokes fit 20×20, and pixel (14, 14), counted from 0, is their center of mass.
 
     Raises:
-        ImageError: If the file is not an image, is too large, is blank, or shows more than the strokes of one digit.
+        ImageError: If there are no strokes.
     """
-    pixels = np.asarray(_open(path), np.float32)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    strokes = abs(pixels - np.median(border))
-    if strokes.max() < 40:
-        raise ImageError(
-            f"{path} shows no digit: its brightness is nearly uniform. Use dark strokes on a light background."
-        )
-    strokes = np.where(strokes < 0.25 * strokes.max(), 0, strokes) * (255 / strokes.max())
-    _check_strokes(strokes > 0, path)
-    rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
-    digit = Image.fromarray(strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    scale = 20 / max(digit.size)
-    small = digit.resize([max(1, round(side * scale)) for side in digit.size], Image.Resampling.BOX)
-    mass = np.asarray(small, np.float64)
-    mass *= 255 / mass.max()  # thin strokes fade when a large image is reduced
-    y, x = (int(14 - np.average(np.indices(mass.shape)[axis] + 0.5, weights=mass) + 0.5) for axis in (0, 1))
-    x, y = min(max(x, 0), 28 - small.width), min(max(y, 0), 28 - small.height)
-    canvas = torch.zeros(28, 28, dtype=torch.uint8)
-    canvas[y : y + small.height, x : x + small.width] = torch.from_numpy(mass.round().astype(np.uint8))
-    return canvas
+    from scipy import ndimage
+
+    strokes = np.where(strokes < 0.12, 0, strokes.clip(0, 1))
+    mask = strokes > 0.5
+    if not mask.any():
+        raise ImageError("There is nothing to see. Draw a digit.")
+    side = max(int(np.ptp(np.flatnonzero(mask.any(axis)))) + 1 for axis in (0, 1))
+    pixel = 20 / side  # the size of a pixel of the strokes, in pixels of MNIST
+    # In a long stroke, the mean distance from the edge is a quarter of the width.
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    width = 4 * (inside[mask].mean() - 0.5) * pixel
+    if change := float(np.clip(width, *STROKE_WIDTHS) - width) / pixel / 2:
+        margin = max(0, round(change)) + 2
+        mask = np.pad(mask, margin)
+        distance = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
+        strokes = (distance + change + 0.5 - 0.5 * np.sign(distance)).clip(0, 1)
+    rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
+    box = Image.fromarray(strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32))
+    size = [max(1, round(side * 20 / max(box.size))) for side in box.size]
+    small = np.asarray(box.resize(size, Image.Resampling.BOX), np.float64)
+    small = small * (255 / small.max())
+    y, x = (int(14.5 - np.average(np.indices(small.shape)[axis], weights=small)) for axis in (0, 1))
+    x, y = min(max(x, 0), 28 - size[0]), min(max(y, 0), 28 - size[1])
+    image = torch.zeros(28, 28, dtype=torch.uint8)
+    image[y : y + size[1], x : x + size[0]] = torch.from_numpy(small.round().astype(np.uint8))
+    return image
+
+
+def find_digits(picture: Picture) -> list[FoundDigit]:
+    """Find the digits in a picture, row by row.
+
+    Args:
+        picture: A file, its bytes, a Pillow image, or an array (uint8 [H, W], [H, W, 3], or [H, W, 4]). The strokes may
+            be dark or light, the light uneven, and the paper lined. Digits must not touch each other.
+
+    Raises:
+        ImageError: If the picture cannot be read, is too large, is blank, or shows no digit.
+    """
+    from scipy import ndimage
+
+    name = str(picture) if isinstance(picture, str | Path) else "The picture"
+    rgb, scale = _open(picture, name)
+    page = _page(rgb)
+    if not page.all():  # continue the light and the shadows of the page around it
+        rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
+    contrast = _contrast(rgb)
+    peak = float(np.quantile(contrast, 0.999))
+    if peak < MIN_CONTRAST:
+        raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
+    contrast = _without_lines(contrast, page, 0.3 * peak)
+    labels, _ = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
+    found = []
+    for numbers in _digits(labels, page):
+        mask = np.isin(labels, numbers)
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        margin = max(2, len(rows) // 20)
+        top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+        part = np.s_[top : rows[-1] + 1 + margin, left : columns[-1] + 1 + margin]
+        edges = ndimage.binary_dilation(mask[part], iterations=max(1, margin // 2))
+        strokes = np.where(edges, contrast[part], 0) / np.quantile(contrast[part][mask[part]], 0.8)
+        box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        left, top, right, bottom = (round(float(side) * scale) for side in box)
+        found.append(FoundDigit(to_mnist(strokes), (left, top, right, bottom)))
+    if not found:
+        raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
+    return found
+
+
+def prepare(picture: Picture) -> Tensor:
+    """Return the only digit in a picture in MNIST's format: uint8 [28, 28], 0 for background.
+
+    Raises:
+        ImageError: See `find_digits`. Also if there are several digits.
+    """
+    found = find_digits(picture)
+    if len(found) > 1:
+        name = picture if isinstance(picture, str | Path) else "The picture"
+        raise ImageError(f"{name} shows {len(found)} shapes that could be digits. Use find_digits, or crop it to one.")
+    return found[0].image
 
 
 @torch.no_grad()
-def predict(model: nn.Module, path: str | Path) -> tuple[int, float]:
-    """Return the most likely digit in an image file, and its probability.
+def classify(model: nn.Module, picture: Picture) -> list[FoundDigit]:
+    """Find the digits in a picture, and set the probabilities that a network, in evaluation mode, gives them.
 
     Raises:
-        ImageError: See `prepare`.
+        ImageError: See `find_digits`.
     """
-    image = normalize(prepare(path))[None, None].to(next(model.parameters()).device)
-    training = model.training
-    probabilities = model.eval()(image).exp()[0]
+    found = find_digits(picture)
+    training, device = model.training, next(model.parameters()).device
+    log_probs = model.eval()(normalize(torch.stack([digit.image for digit in found]))[:, None].to(device))
     model.train(training)
-    return int(probabilities.argmax()), float(probabilities.max())
+    for digit, each in zip(found, log_probs.exp().cpu(), strict=True):
+        digit.probabilities = each
+    return found
+
+
+def save_digit(folder: str | Path, image: Tensor, label: int) -> Path:
+    """Add a digit, uint8 [28, 28], to a folder of your own digits, as FOLDER/LABEL/TIME.png.
+
+    Raises:
+        ValueError: If the label is not 0 to 9.
+        WriteError: If the file cannot be written.
+    """
+    if label not in range(10):
+        raise ValueError(f"A digit cannot have the label {label}. Choose one from 0 to 9.")
+    path = Path(folder).expanduser() / str(label) / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
+    file = io.BytesIO()
+    Image.fromarray(image.numpy()).save(file, "PNG")
+    atomic_write(path, file.getvalue())
+    return path
+
+
+def load_digits(folder: str | Path) -> DigitDataset:
+    """Load the digits that `save_digit` added to a folder, or to the folders in it, in the order of their paths.
+
+    Raises:
+        ImageError: If there are none, or if one is not an image in MNIST's format.
+    """
+    images, labels = [], []
+    for path in sorted(Path(folder).expanduser().rglob("[0-9]/*.png")):
+        try:
+            image = torch.from_numpy(np.array(Image.open(path)))
+        except Exception as error:  # Pillow raises nearly anything for a corrupted image
+            raise ImageError(f"{path} is not an image that can be read. Remove it.") from error
+        if (image.shape, image.dtype) != ((28, 28), torch.uint8):
+            raise ImageError(f"{path} is not a gray image of 28×28 pixels. Remove it, or add it with save_digit.")
+        images.append(image)
+        labels.append(int(path.parent.name))
+    if not images:
+        raise ImageError(f"There are no digits in {folder}. Draw some, choose their label, and keep them.")
+    return DigitDataset(torch.stack(images), torch.tensor(labels), "own")

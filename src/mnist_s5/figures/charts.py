@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from ..training.checkpoint import History
-from .base import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from . import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 PUBLISHED = 99.35  # test accuracy in percent that the authors of the reference published
 PUBLISHED_RUNS = (99.19, 99.34)  # range of the test accuracies in percent of nine other published runs

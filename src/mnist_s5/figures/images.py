@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.loaders import DeviceLoader
-from .base import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from . import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
 CENTERED: dict[str, Any] = {"ha": "center", "va": "center"}
 

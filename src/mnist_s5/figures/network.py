@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchinfo import ModelStatistics, summary
 
-from .base import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, new_figure
+from . import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, new_figure
 
 
 class Layer(NamedTuple):

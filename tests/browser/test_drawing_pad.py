@@ -1,0 +1,330 @@
+"""The drawing pad in a browser: alone in a page with a made-up network, and in JupyterLab with the real one."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from drawings import CANVAS, DIGITS, Lab, OpenPad, draw, on_screen, run, swipe, touch
+
+from mnist_s5.figures import pad
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+STATUS = ".digit-pad [role=status]"
+LABEL = ".digit-pad select"
+BEST = ".digit-pad .best"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 3}
+KINDS = ("mousePressed", "mouseMoved", "mouseReleased")
+LINE = [(0.5, 0.2), (0.5, 0.8)]
+HTML = """<!doctype html>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<p>Above the pad</p>
+<div id="pad"></div>
+<p style="height: 2000px">Below the pad</p>
+<script type="module">
+import { digitPad } from "./pad.js";
+window.asked = [];
+window.reply = () => ({
+    image: new Uint8Array(784).fill(99),
+    probabilities: [0.02, 0.02, 0.02, 0.48, 0, 0.4, 0.02, 0.02, 0.02, 0],
+    layers: [{ name: "conv", count: 6, height: 4, width: 4, pixels: new Uint8Array(96).fill(255) }],
+});
+const predict = async (drawing) => { window.asked.push(drawing.pixels); return window.reply(window.asked.length); };
+const keep = async ({ label }) => { window.label = label; return { count: 1, text: "Kept." }; };
+digitPad(document.querySelector("#pad"), predict, { keep });
+</script>
+"""
+
+
+def status(page: "Page") -> str:
+    return page.locator(STATUS).inner_text()
+
+
+def button(page: "Page", name: str) -> Any:
+    return page.locator(f".digit-pad button:text-is('{name}')")
+
+
+def gray(page: "Page", selector: str) -> np.ndarray:
+    """Return the red channel of a canvas."""
+    script = """(canvas) => {
+        const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return [Array.from(data.filter((_, index) => index % 4 === 0)), height, width];
+    }"""
+    pixels, height, width = page.eval_on_selector(selector, script)
+    return np.array(pixels).reshape(height, width)
+
+
+def asked(page: "Page") -> list[np.ndarray]:
+    """Return the drawings that the made-up network got."""
+    return [np.array(pixels).reshape(280, 280) for pixels in page.evaluate("asked.map((pixels) => [...pixels])")]
+
+
+Alone = Callable[..., "Page"]
+
+
+@pytest.fixture
+def alone(chromium: "Browser", tmp_path: Path) -> Iterator[Alone]:
+    """Return a function that opens a page with only a pad and a made-up network."""
+    (tmp_path / "index.html").write_text(HTML)
+    (tmp_path / "pad.js").write_text(Path(pad.__file__).with_suffix(".js").read_text())
+    contexts = []
+
+    def start(**options: Any) -> "Page":
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.clock.install()
+        page.route(
+            "http://pad.test/*", lambda route: route.fulfill(path=tmp_path / route.request.url.rpartition("/")[2])
+        )
+        page.goto("http://pad.test/index.html")
+        page.wait_for_selector(CANVAS)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def test_the_drawing_does_not_depend_on_the_screen(alone: Alone) -> None:
+    drawings = []
+    for ratio in (1, 2, 3):
+        page = alone(device_scale_factor=ratio)
+        draw(page, DIGITS[3])
+        assert page.eval_on_selector(CANVAS, "(canvas) => canvas.width") == 280 * ratio
+        drawings += asked(page)
+    for drawing in drawings:
+        assert 0.05 < (drawing > 128).mean() < 0.25
+        assert abs(drawing - drawings[0]).mean() < 0.5
+
+
+def test_a_tap_is_a_dot_and_undo_removes_the_last_stroke(alone: Alone) -> None:
+    page = alone()
+    draw(page, [LINE, [(0.2, 0.5)]])
+    button(page, "Undo").click()
+    page.wait_for_function("asked.length === 3")
+    line, both, undone = asked(page)
+    dot = (both - line) > 128
+    assert dot[:, 46:66].sum() == dot.sum()
+    assert dot.sum() == pytest.approx(np.pi * 10**2, rel=0.05)
+    assert np.array_equal(undone, line)
+    button(page, "Undo").click()
+    assert status(page) == ""
+    assert gray(page, ".digit-pad .top canvas").max() == gray(page, ".digit-pad details canvas").max() == 0
+    assert button(page, "Undo").is_disabled()
+
+
+def test_pressure_changes_the_width_of_a_pen(alone: Alone) -> None:
+    page = alone()
+    session = page.context.new_cdp_session(page)
+    for force in (0.2, 0.9):
+        for kind, (x, y) in zip(KINDS, on_screen(page, [*LINE, LINE[1]]), strict=True):
+            event = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1, "force": force}
+            session.send("Input.dispatchMouseEvent", event | {"type": kind, "pointerType": "pen"})
+        page.wait_for_selector(f"{STATUS}:not(:empty)")
+        button(page, "Clear").click()
+    thin, thick = ((drawing[140] > 128).sum() for drawing in asked(page))
+    assert (thin, thick) == (pytest.approx(20 * 0.7, abs=1.5), pytest.approx(20 * 1.4, abs=1.5))
+
+
+def test_a_second_finger_is_ignored_and_an_interrupted_stroke_ends(alone: Alone) -> None:
+    page = alone(**PHONE)
+    fingers = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[float, float]) -> None:
+        at = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(on_screen(page, list(points)))]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    send("touchStart", (0.3, 0.3))
+    send("touchStart", (0.3, 0.3), (0.8, 0.8))
+    send("touchMove", (0.3, 0.7), (0.8, 0.6))
+    assert not asked(page)
+    send("touchCancel")
+    page.wait_for_function("asked.length === 1")
+    assert asked(page)[0][:, :140].max() == 255
+    assert asked(page)[0][:, 140:].max() == 0
+    swipe(fingers, on_screen(page, [(0.7, 0.3), (0.7, 0.7)]))
+    page.wait_for_function("asked.length === 2")
+    assert asked(page)[1][:, 140:].max() == 255
+
+
+def test_drawing_does_not_scroll_but_a_swipe_beside_the_canvas_does(alone: Alone) -> None:
+    page = alone(**PHONE)
+    fingers = page.context.new_cdp_session(page)
+    touch(page, fingers, [[(0.5, y / 10) for y in range(9, 0, -1)]])
+    assert page.evaluate("scrollY") == 0
+    swipe(fingers, [(200, 800 - 20 * step) for step in range(20)])
+    page.wait_for_function("scrollY > 100")
+    assert len(asked(page)) == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_drawing_survives_a_resize(alone: Alone) -> None:
+    page = alone()
+    draw(page, DIGITS[8])
+    before = (gray(page, CANVAS) > 128).mean()
+    page.set_viewport_size({"width": 240, "height": 700})
+    page.wait_for_function(f"document.querySelector('{CANVAS}').width < 240")
+    assert (gray(page, CANVAS) > 128).mean() == pytest.approx(before, rel=0.05)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_two_digits_or_an_error_and_only_the_newest_reply(alone: Alone) -> None:
+    page = alone()
+    draw(page, [LINE])
+    assert status(page) == "Not sure: 3 (48%) or 5 (40%)"
+    assert page.locator(BEST).inner_text().split() == ["3", "48.0%"]
+    page.evaluate("reply = (n) => n === 2 ? new Promise((r) => { window.old = r }) : { error: 'A sentence.' }; 0")
+    button(page, "Undo").click()
+    x, y = on_screen(page, [(0.5, 0.5)])[0]
+    page.mouse.click(x, y)
+    draw(page, [LINE])
+    assert status(page) == "A sentence."
+    page.evaluate("old({ error: 'Too old.' })")
+    assert status(page) == "A sentence."
+
+
+def test_no_answer_is_said_after_ten_seconds_and_a_late_one_is_shown(alone: Alone) -> None:
+    page = alone()
+    page.evaluate("window.now = window.reply; reply = () => new Promise((r) => { window.late = r }); 0")
+    page.mouse.click(*on_screen(page, [(0.5, 0.5)])[0])
+    page.clock.fast_forward(9_000)
+    assert status(page) == ""
+    page.clock.fast_forward(2_000)
+    assert status(page) == "The network does not answer. Reload the page."
+    page.evaluate("late(now())")
+    assert status(page).startswith("Not sure: 3")
+
+
+def test_keep_needs_a_drawing_and_a_label_and_selects_the_next_label(alone: Alone) -> None:
+    page = alone()
+    page.locator(LABEL).select_option("9")
+    assert button(page, "Keep").is_disabled()
+    draw(page, [LINE])
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:text('Kept. Now draw a 0.')")
+    assert page.evaluate("label") == 9
+    assert page.locator(LABEL).input_value() == "0"
+    assert button(page, "Keep").is_disabled()
+
+
+@pytest.fixture(scope="module")
+def desk(open_pad: OpenPad) -> "Page":
+    """A pad in JupyterLab that keeps drawings."""
+    return open_pad("kept", viewport={"width": 1200, "height": 900})
+
+
+@pytest.fixture
+def page(desk: "Page") -> Iterator["Page"]:
+    yield desk
+    if button(desk, "Clear").is_enabled():
+        button(desk, "Clear").click()
+
+
+def test_ten_digits_drawn_with_the_mouse(page: "Page") -> None:
+    predicted = []
+    for digit in DIGITS:
+        draw(page, digit)
+        predicted.append(page.locator(BEST).inner_text()[0])
+        image = gray(page, ".digit-pad .top canvas")
+        centers = (np.average(np.indices((28, 28))[axis] + 0.5, weights=image) for axis in (0, 1))
+        assert list(centers) == pytest.approx([14, 14], abs=1)
+        assert image.max() > 200
+        button(page, "Clear").click()
+    assert sum(map(str.__eq__, predicted, "0123456789")) >= 9, predicted
+    titles = page.locator(".digit-pad details p").all_inner_texts()
+    assert titles[0] == "conv1: 32 maps of 26 × 26"
+    assert titles[-1] == "fc1: 50 values"
+
+
+def test_undo_updates_the_prediction_and_clear_empties_the_pad(page: "Page") -> None:
+    draw(page, DIGITS[1])
+    one, bars = status(page), page.locator(".digit-pad .row").all_inner_texts()
+    draw(page, [[(0.25, 0.2), (0.5, 0.2)], [(0.3, 0.84), (0.7, 0.84)]])
+    assert page.locator(".digit-pad .row").all_inner_texts() != bars
+    for _ in range(2):
+        button(page, "Undo").click()
+    page.wait_for_function("(old) => document.querySelector('.digit-pad [role=status]').innerText === old", arg=one)
+    assert page.locator(".digit-pad .row").all_inner_texts() == bars
+    button(page, "Clear").click()
+    assert status(page) == ""
+    for canvas in (CANVAS, ".digit-pad .top canvas", ".digit-pad details canvas"):
+        assert gray(page, canvas).max() == 0
+    assert not page.locator(BEST).count()
+
+
+def test_keep_writes_the_digit_with_its_label(page: "Page", lab: Lab) -> None:
+    page.locator(LABEL).select_option("4")
+    draw(page, DIGITS[4])
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:text('Kept. 1 digit in kept. Now draw a 5.')")
+    (path,) = (lab.folder / "kept").rglob("*.png")
+    assert path.parent.name == "4"
+
+
+def test_the_keyboard_alone_draws_and_does_not_reach_jupyterlab(page: "Page") -> None:
+    page.locator(CANVAS).focus()
+    keys = ["Shift+ArrowUp"] * 3 + ["Space"] + ["Shift+ArrowDown"] * 6 + ["Space"]
+    for key in keys:
+        page.keyboard.press(key)
+    assert page.wait_for_selector(BEST).inner_text()[0] in "17"
+    for key in ("3", "Control+z"):
+        page.keyboard.press(key)
+    assert page.locator(LABEL).input_value() == "3"
+    assert status(page) == ""
+    for key in ("Enter", "Enter", "Escape", "Delete", "Backspace"):
+        page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == page.locator(".jp-CodeCell").count() == 1
+    assert page.evaluate("document.activeElement === document.querySelector('.digit-pad canvas')")
+
+
+def test_latency(page: "Page", capsys: pytest.CaptureFixture[str]) -> None:
+    """From the end of a stroke until the frame with its bars. The target is 60 ms, and 100 ms at most."""
+    waited = []
+    for index in range(50):
+        waited += draw(page, DIGITS[index % 10][:1])
+        button(page, "Clear").click()
+    median = statistics.median(waited)
+    with capsys.disabled():
+        print(f"\n50 strokes: median {median:.0f} ms, worst {max(waited):.0f} ms")
+    assert median <= 150
+
+
+def test_ten_digits_drawn_with_a_finger_on_a_phone(open_pad: OpenPad) -> None:
+    page = open_pad(**PHONE)
+    fingers = page.context.new_cdp_session(page)
+    scroll = "[...document.querySelectorAll('.jp-Notebook, .jp-Notebook *')].map((e) => e.scrollTop).concat(scrollY)"
+    before, predicted = page.evaluate(scroll), []
+    for digit in DIGITS:
+        touch(page, fingers, digit)
+        predicted.append(page.locator(BEST).inner_text()[0])
+        button(page, "Clear").tap()
+        page.wait_for_selector(BEST, state="detached")
+    assert sum(map(str.__eq__, predicted, "0123456789")) >= 9, predicted
+    assert sum(page.evaluate(scroll)) == sum(before)
+    width, inner, right = page.eval_on_selector(
+        ".digit-pad", "(e) => [e.scrollWidth, e.clientWidth, e.getBoundingClientRect().right]"
+    )
+    assert width <= inner
+    assert right <= 390
+
+
+def test_a_restarted_kernel_and_a_saved_notebook_say_what_to_do(open_pad: OpenPad) -> None:
+    page = open_pad()
+    draw(page, [LINE])
+    button(page, "Clear").click()
+    assert page.locator(".digit-pad-note").is_hidden()
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    draw(page, [LINE])
+    assert status(page) == "The kernel does not answer. Run the cell again."
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    run(page, "kernelmenu:shutdown")
+    page.reload()
+    page.wait_for_selector(".digit-pad-note")
+    page.wait_for_function("!document.querySelector('.jp-Notebook').innerText.includes('Loading widget')")
+    assert page.locator(".digit-pad-note").inner_text() == pad.NO_KERNEL
+    assert not page.locator("text=Error displaying widget").is_visible()
