@@ -38,8 +38,9 @@ class Ranges:
 
 TUNING = Ranges()
 REPORTING = Ranges(
-    height=(60, 360), margin=(0.25, 1.5), pen=(0.025, 0.18), stroke=(5, 100), paper=(195, 255), noise=(0, 7), tilt=(-8, 8),
-    line=(100, 200), line_width=(0.005, 0.025), spacing=(0.2, 0.7), dim=(0.4, 0.85), table=(20, 130), quality=(50, 98),
+    height=(60, 360), margin=(0.25, 1.5), pen=(0.025, 0.18), stroke=(5, 100), paper=(195, 255), noise=(0, 7),
+    tilt=(-8, 8), line=(100, 200), line_width=(0.005, 0.025), spacing=(0.2, 0.7), dim=(0.4, 0.85), table=(20, 130),
+    quality=(50, 98),
 )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import os
-import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -46,7 +45,8 @@ def predict(args: argparse.Namespace) -> int:
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
     paths = [path for pattern in args.images for path in _expand(pattern)]
     failed = 0
-    for path in tqdm(paths, unit="image", disable=len(paths) < 10 or None):  # None: no bar if stderr is not a terminal
+    # disable=None: no bar if stderr is not a terminal
+    for number, path in enumerate(tqdm(paths, unit="image", disable=len(paths) < 10 or None), 1):
         try:
             found = pictures.classify(model, path)
         except pictures.ImageError as error:
@@ -65,28 +65,36 @@ def predict(args: argparse.Namespace) -> int:
                 if not digit.sure:
                     tqdm.write(f"{path}, digit {number}: {digit}")
         if args.show:
-            _show(args.show, path, found)
+            _show(args.show / f"{number}-{Path(path).stem[:80]}.png", path, found)
     return failed
 
 
-def _show(folder: Path, path: str, found: "list[FoundDigit]") -> None:
-    """Write a figure of the images that the network got, named after the picture."""
+def _show(target: Path, path: str, found: "list[FoundDigit]") -> None:
+    """Write a figure of the images that the network got."""
     from .figures.images import image_grid
+    from .files import atomic_write
 
     images, captions = zip(*((digit.image, str(digit)) for digit in found), strict=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.-]+", "_", path)  # different for equal names in different folders
-    image_grid(images, captions, path, None).savefig(folder / f"{name}.png")
+    png = io.BytesIO()
+    image_grid(images, captions, path, None).savefig(png)
+    atomic_write(target, png.getvalue())
 
 
 def _expand(pattern: str) -> list[str]:
-    """Return a file, the images in a folder, or the files that match a pattern (Windows does not expand patterns)."""
+    """Return a file, the images in a folder, or the files that match a pattern (Windows does not expand patterns).
+
+    Raises:
+        ValueError: If a folder contains no images.
+    """
     from PIL import Image
 
-    if os.path.isdir(pattern):
-        endings = tuple(Image.registered_extensions())
-        return [str(path) for path in sorted(Path(pattern).rglob("*")) if path.suffix.lower() in endings] or [pattern]
-    return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern)) or [pattern]
+    if not os.path.isdir(pattern):
+        return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern)) or [pattern]
+    endings = tuple(Image.registered_extensions())
+    files = (path for path in sorted(Path(pattern).rglob("*")) if path.suffix.lower() in endings and path.is_file())
+    if not (images := list(map(str, files))):
+        raise ValueError(f"The folder {pattern} contains no images. Add PNG or JPEG files, or pass another folder.")
+    return images
 
 
 def data(args: argparse.Namespace) -> int:

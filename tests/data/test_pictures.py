@@ -65,21 +65,27 @@ def label(model: s5.Net, picture: Any) -> int:
 def test_reads_digits_however_they_come(sample: Sample, tmp_path: Path, draw: Draw) -> None:
     model, _ = s5.load_checkpoint()
     right = 0
-    for index in range(0, 1000, 50):  # two of each class
+    for index in range(0, 1000, 100):  # one of each class
         path = tmp_path / f"{index}.png"
         draw(Image.fromarray(sample[1].data[index].numpy())).save(path)
         right += label(model, path) == int(sample[1].targets[index])
-    assert right >= 19
+    assert right == 10
 
 
-@pytest.mark.parametrize("draw", PHOTOS)
+@pytest.mark.parametrize("draw", PHOTOS)  # more of each are in tests/faults
 def test_photographs_are_read(sample: Sample, draw: Callable[[Image.Image], np.ndarray]) -> None:
     model, _ = s5.load_checkpoint()
-    right = 0
-    for index in range(0, 1000, 50):
-        found = classify(model, draw(Image.fromarray(sample[1].data[index].numpy())).clip(0, 255).astype(np.uint8))
-        right += len(found) == 1 and found[0].label == int(sample[1].targets[index])
-    assert right >= 19
+    pictures = [draw(Image.fromarray(image.numpy())).clip(0, 255).astype(np.uint8) for image in sample[1].data[::300]]
+    assert [label(model, picture) for picture in pictures] == [0, 3, 6, 9]
+
+
+def test_the_pictures_of_the_course_are_read() -> None:
+    model, right = s5.load_checkpoint()[0], 0
+    paths = sorted((Path(__file__).parents[2] / "notebooks" / "pictures").glob("[0-9]/*.jpg"))
+    assert len(paths) == 240
+    for path in paths[::12]:
+        right += [digit.label for digit in classify(model, path)] == [int(path.parent.name)]
+    assert right >= 18  # of 20
 
 
 def test_a_photograph_is_turned_upright(sample: Sample, tmp_path: Path) -> None:
@@ -132,13 +138,8 @@ def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -
 
 
 def test_mnists_own_images_hardly_change(sample: Sample) -> None:
-    changes, several = [], 0
-    for image in sample[1].data[::10]:
-        found = find_digits(image.numpy())
-        several += len(found) > 1
-        changes.append(float((found[0].image.float() - image.float()).abs().mean()))
-    assert several <= 1
-    assert median(changes) < 8  # of 255. Gray edges of strokes differ a little.
+    changes = [(prepare(image).float() - image.float()).abs().mean().item() for image in sample[1].data[::20]]
+    assert median(changes) < 2  # of 255. Gray edges of strokes differ a little.
 
 
 def test_the_center_of_mass_is_where_it_is_in_mnist(sample: Sample) -> None:
@@ -217,6 +218,38 @@ def test_not_sure() -> None:
         "box": (0, 0, 9, 9),
         "probabilities": torch.eye(10)[4].tolist(),
     }
+
+
+@pytest.mark.parametrize(
+    ("picture", "why"),
+    [
+        (np.zeros((2, 1000), np.uint8), "less narrow"),
+        (np.zeros((0, 5), np.uint8), "Expected an image"),
+        (np.zeros(784, np.uint8), "Expected an image"),
+        (np.zeros((28, 28, 3)), "Expected an image"),
+        (np.full((99, 99), np.nan), "NaN or infinity"),
+        (np.pad(np.full((60, 60), 255, np.uint8), 60), "shows no digit"),  # a solid area
+        (b"", "not an image"),
+    ],
+)
+def test_odd_input_is_rejected(picture: Any, why: str) -> None:
+    with pytest.raises(ImageError, match=why):
+        find_digits(picture)
+
+
+@pytest.mark.parametrize(
+    ("page", "stroke"), [((255, 230, 0), (0, 0, 0)), ((0, 130, 0), (200, 0, 0)), ((20, 30, 180), (240, 230, 30))]
+)
+def test_colors(sample: Sample, page: tuple[int, ...], stroke: tuple[int, ...]) -> None:
+    model, _ = s5.load_checkpoint()
+    strokes = np.asarray(large(Image.fromarray(sample[1].data[410].numpy())))[..., None] / 255
+    picture = np.array(page) + strokes * (np.array(stroke) - np.array(page))
+    picture += np.random.default_rng(1).normal(0, 3, picture.shape)
+    assert label(model, picture.clip(0, 255).astype(np.uint8)) == 4
+
+
+def test_a_tensor_is_a_picture(sample: Sample) -> None:
+    assert torch.equal(find_digits(sample[1].data[300][None])[0].image, find_digits(sample[1].data[300])[0].image)
 
 
 def test_kept_digits_are_loaded(sample: Sample, tmp_path: Path) -> None:

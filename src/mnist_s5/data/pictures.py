@@ -7,6 +7,7 @@ center of mass goes to the middle of 28×28.
 import io
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,13 @@ from .digits import DigitDataset, normalize
 
 MAX_PIXELS = 100_000_000
 SIDES = 200, 800  # pictures are enlarged or reduced to this number of pixels on the shorter side
+SMALL = 64  # a picture with at most this number of pixels per side shows one digit on an even background
 WIDEST_STROKE = 0.35  # relative to the shorter side of the picture
 MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
+WIDEST = 8  # no digit has strokes that are wider, in pixels of MNIST
 SURE = 0.9  # probability from which a digit counts as recognized
 STROKE_WIDTHS = 1.7, 3.6  # 90% of MNIST's training digits are between these, in pixels
-Picture = str | Path | bytes | Image.Image | np.ndarray
+Picture = str | Path | bytes | Image.Image | np.ndarray | Tensor
 
 
 class ImageError(ValueError):
@@ -67,6 +70,19 @@ class FoundDigit:
         return {"label": self.label, "sure": self.sure, "box": self.box, "probabilities": probabilities}
 
 
+def _squeeze(picture: np.ndarray | Tensor) -> np.ndarray:
+    """Return an array that Pillow takes.
+
+    Raises:
+        ImageError: If this is not an image.
+    """
+    array = np.squeeze(np.asarray(picture))
+    if array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4) and array.dtype == np.uint8)):
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+    shape = list(np.shape(picture))
+    raise ImageError(f"Expected an image [H, W], or uint8 [H, W, 3], got {array.dtype} {shape}. Convert it first.")
+
+
 def _open(picture: Picture, name: str) -> tuple[np.ndarray, float]:
     """Return an upright RGB image, float [H, W, 3] from 0 to 255, and how many pixels of the picture each one is wide.
 
@@ -78,29 +94,34 @@ def _open(picture: Picture, name: str) -> tuple[np.ndarray, float]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
-            if isinstance(picture, np.ndarray):
-                file = Image.fromarray(picture)
+            if isinstance(picture, np.ndarray | Tensor):
+                file = Image.fromarray(_squeeze(picture))
             elif isinstance(picture, Image.Image):
                 file = picture
             else:
                 file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
             width = max(file.size)
+            if width > 20 * min(file.size):
+                raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
             if file.width * file.height > MAX_PIXELS:
                 raise too_large
             file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
             image = ImageOps.exif_transpose(file)
             if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
                 values = np.asarray(image, np.float64)
+                if not np.isfinite(values).all():
+                    raise ImageError(f"{name} contains NaN or infinity. Use finite brightnesses.")
                 values = (values - values.min()) * (255 / (np.ptp(values) or 1.0))
                 image = Image.fromarray(values.astype(np.uint8))
             image = image.convert("RGBA")
     except ImageError:
         raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, MemoryError):
         raise too_large from None
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
         raise ImageError(f"{name} is not an image that can be read. Save it as PNG or JPEG.") from error
     scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / SIDES[1], 1)
+    scale = min(scale, (3 * SIDES[1] ** 2 / (image.width * image.height)) ** 0.5)  # a long picture becomes smaller
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
     image = image.resize([max(1, round(side * scale)) for side in image.size], method)
     gray, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
@@ -115,15 +136,14 @@ def _page(rgb: np.ndarray) -> np.ndarray:
 
     step = max(1, min(rgb.shape[:2]) // 100)
     gray = ndimage.uniform_filter(rgb.mean(axis=2), step)[::step, ::step]
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     for threshold in np.linspace(gray.min(), gray.max(), 16)[1:-1]:
+        if np.mean(border > threshold) > 0.35 or np.mean(gray > threshold) < 0.15:
+            continue
         # The closing removes printed lines, which would cut the sheet into pieces.
         bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
         regions, _ = ndimage.label(bright)
-        sheet = regions == np.bincount(regions[bright], minlength=1).argmax()
-        on_edge = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]]).mean()
-        if on_edge > 0.35 or sheet.mean() < 0.1:
-            continue
-        sheet = ndimage.binary_fill_holes(sheet)
+        sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
         smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
         # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
         has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
@@ -153,14 +173,14 @@ def _contrast(rgb: np.ndarray) -> np.ndarray:
     sigma = min(rgb.shape[:2]) / 600
     rgb = ndimage.gaussian_filter(rgb, (sigma, sigma, 0))
     step = max(1, size // 16)
-    small, window = rgb[::step, ::step].mean(axis=2), 2 * (size // step) | 1
+    small, window = rgb[::step, ::step], (2 * (size // step) | 1,) * 2 + (1,)
     high, low = ndimage.maximum_filter(small, window), ndimage.minimum_filter(small, window)
-    near_strokes = high - low > 0.5 * (high - low).max()
-    if near_strokes.any() and np.mean((2 * small > high + low)[near_strokes]) < 0.5:
-        rgb = 255 - rgb  # light strokes on a dark background
+    near_strokes = high - low > 0.5 * (high - low).max(axis=(0, 1))
+    is_light = np.mean(2 * small > high + low, axis=(0, 1), where=near_strokes | ~near_strokes.any(axis=(0, 1))) > 0.5
+    rgb = np.where(is_light, rgb, 255 - rgb)  # strokes may be darker in one color and lighter in another
     rgb = np.pad(rgb, ((size, size), (size, size), (0, 0)), mode="edge")
     background = ndimage.grey_closing(rgb, (size, size, 1))
-    return ((background - rgb) / (background + 1)).max(axis=2)[size:-size, size:-size]
+    return ((background - rgb).max(axis=2) / (background.max(axis=2) + 1))[size:-size, size:-size]
 
 
 def _lines(strokes: np.ndarray, page: np.ndarray) -> list[tuple[float, float]]:
@@ -180,7 +200,7 @@ def _lines(strokes: np.ndarray, page: np.ndarray) -> list[tuple[float, float]]:
     for _, angle, distance in zip(*peaks, strict=True):
         on = abs(columns * np.cos(angle) + rows * np.sin(angle) - distance) < 0.71
         along, marked = (rows * np.cos(angle) - columns * np.sin(angle))[on], near[rows[on], columns[on]]
-        first, last = np.quantile(along, (0.1, 0.9))
+        first, last = np.quantile(along, (0.06, 0.94))
         if min(marked[along < first].mean(), marked[along > last].mean()) > 0.5:  # a stroke does not reach the edges
             found.append((float(angle), float(distance) * step))
     return found
@@ -239,7 +259,7 @@ def _overlaps(boxes: np.ndarray) -> list[np.ndarray]:
 def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
     """Return the labeled regions without specks, boxes around something, and what touches the edge of the page.
 
-    If nothing remains, what touches the edge is returned.
+    If nothing large remains, what touches the edge is returned, too.
     """
     from scipy import ndimage
     from skimage.measure import regionprops
@@ -255,7 +275,9 @@ def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
 
     regions = [outer for outer in regions if not any(surrounds(outer, inner) for inner in regions)]
     cut_off = np.unique(labels[ndimage.binary_dilation(~np.pad(page, 1), iterations=2)[1:-1, 1:-1]])
-    return [region for region in regions if region.label not in cut_off] or regions
+    kept = [region for region in regions if region.label not in cut_off]
+    # A digit that fills the picture touches its edges, too.
+    return kept if kept and 3 * kept[-1].area > regions[-1].area else regions
 
 
 def _digits(labels: np.ndarray, page: np.ndarray) -> list[list[int]]:
@@ -301,7 +323,7 @@ def to_mnist(strokes: np.ndarray) -> Tensor:
         uint8 [28, 28]. The strokes fit 20×20, and pixel (14, 14), counted from 0, is their center of mass.
 
     Raises:
-        ImageError: If there are no strokes.
+        ImageError: If there are no strokes, or only a solid area.
     """
     from scipy import ndimage
 
@@ -314,6 +336,8 @@ def to_mnist(strokes: np.ndarray) -> Tensor:
     # In a long stroke, the mean distance from the edge is a quarter of the width.
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     width = 4 * (inside[mask].mean() - 0.5) * pixel
+    if width > WIDEST:
+        raise ImageError("This is a solid area. Draw a digit with thinner strokes.")
     if change := float(np.clip(width, *STROKE_WIDTHS) - width) / pixel / 2:
         margin = max(0, round(change)) + 2
         mask = np.pad(mask, margin)
@@ -345,27 +369,36 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
 
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     rgb, scale = _open(picture, name)
+    blank = ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
+    if max(rgb.shape) * scale <= SMALL:
+        gray = rgb.mean(axis=2)
+        strokes = abs(gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))) / 255
+        if strokes.max() < MIN_CONTRAST:
+            raise blank
+        height, width = (round(side * scale) for side in gray.shape)
+        return [FoundDigit(to_mnist(strokes / strokes.max()), (0, 0, width, height))]
     page = _page(rgb)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = _contrast(rgb)
-    peak = float(np.quantile(contrast, 0.999))
+    peak = float(np.quantile(contrast, 1 - 60 / contrast.size))  # a digit has more pixels
     if peak < MIN_CONTRAST:
-        raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
+        raise blank
     contrast = _without_lines(contrast, page, 0.3 * peak)
     labels, _ = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
     found = []
     for numbers in _digits(labels, page):
         mask = np.isin(labels, numbers)
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        margin = max(2, len(rows) // 20)
-        top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
-        part = np.s_[top : rows[-1] + 1 + margin, left : columns[-1] + 1 + margin]
-        edges = ndimage.binary_dilation(mask[part], iterations=max(1, margin // 2))
+        around = max(2, len(rows) // 20)
+        top, left = max(0, rows[0] - around), max(0, columns[0] - around)
+        part = np.s_[top : rows[-1] + 1 + around, left : columns[-1] + 1 + around]
+        edges = ndimage.binary_dilation(mask[part], iterations=max(1, around // 2))
         strokes = np.where(edges, contrast[part], 0) / np.quantile(contrast[part][mask[part]], 0.8)
         box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         left, top, right, bottom = (round(float(side) * scale) for side in box)
-        found.append(FoundDigit(to_mnist(strokes), (left, top, right, bottom)))
+        with suppress(ImageError):  # a solid area
+            found.append(FoundDigit(to_mnist(strokes), (left, top, right, bottom)))
     if not found:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
     return found
