@@ -376,7 +376,10 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
         if strokes.max() < MIN_CONTRAST:
             raise blank
         height, width = (round(side * scale) for side in gray.shape)
-        return [FoundDigit(to_mnist(strokes / strokes.max()), (0, 0, width, height))]
+        try:
+            return [FoundDigit(to_mnist(strokes / strokes.max()), (0, 0, width, height))]
+        except ImageError as error:
+            raise ImageError(f"{name} shows no digit. {error}") from error
     page = _page(rgb)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
