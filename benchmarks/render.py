@@ -24,7 +24,7 @@ class Ranges:
     height: Pair = (70, 300)  # of the digit, in pixels
     margin: Pair = (0.3, 1.2)  # around the digit
     pen: Pair = (0.03, 0.16)  # width of the pen
-    stroke: Pair = (15, 90)
+    stroke: Pair = (15, 90)  # gray level of the pen
     paper: Pair = (205, 250)
     noise: Pair = (0, 5)
     tilt: Pair = (-6, 6)  # degrees, of the whole picture
@@ -103,8 +103,7 @@ class Page:
             widths = [(round(pad * self.rng.uniform(0.3, 2)), round(pad * self.rng.uniform(0.3, 2))) for _ in range(2)]
             image = np.pad(image, (*widths, (0, 0)), constant_values=self.sample("table"))
             self.light = np.pad(self.light, widths, mode="edge")
-        tilt, edge = self.sample("tilt"), None if self.table else "nearest"
-        image = ndimage.rotate(image, tilt, reshape=False, order=1, mode=edge or "nearest")
+        image = ndimage.rotate(image, self.sample("tilt"), reshape=False, order=1, mode="nearest")
         image = image * self.light[..., None] + self.rng.normal(0, self.sample("noise") + 1e-9, image.shape)
         return jpeg(image, round(self.sample("quality")))
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mnist_s5 as s5
+from mnist_s5.data.pictures import SURE
 from mnist_s5.figures import pad
 from mnist_s5.figures.pad import DrawingPad
 
@@ -124,3 +125,7 @@ def test_text_takes_the_place_of_the_pad_if_nobody_can_draw(
     data, _ = widget._repr_mimebundle_()
     assert (widget.comm is not None) == somebody == ("application/vnd.jupyter.widget-view+json" in data)
     assert data["text/plain"] == ("DrawingPad" if somebody else pad.NOBODY)
+
+
+def test_the_pad_is_as_sure_as_predict() -> None:
+    assert f"not_sure: {SURE}," in Path(pad.__file__).with_name("pad.js").read_text()

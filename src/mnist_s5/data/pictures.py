@@ -355,6 +355,29 @@ def to_mnist(strokes: np.ndarray) -> Tensor:
     return image
 
 
+def _one_shape(rgb: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the contrast with an even background, float [H, W], and a mask of all strokes."""
+    gray = rgb.mean(axis=2)
+    contrast = abs(gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))) / 255
+    return contrast, [contrast > 0.3 * contrast.max()] if contrast.max() > MIN_CONTRAST else []
+
+
+def _all_shapes(rgb: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the contrast with the background, without lines, float [H, W], and a mask for each digit."""
+    from scipy import ndimage
+
+    page = _page(rgb)
+    if not page.all():  # continue the light and the shadows of the page around it
+        rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
+    contrast = _contrast(rgb)
+    peak = float(np.quantile(contrast, 1 - 60 / contrast.size))  # a digit has more pixels
+    if peak < MIN_CONTRAST:
+        return contrast.clip(max=peak), []
+    contrast = _without_lines(contrast, page, 0.3 * peak)
+    labels, _ = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
+    return contrast, [np.isin(labels, numbers) for numbers in _digits(labels, page)]
+
+
 def find_digits(picture: Picture) -> list[FoundDigit]:
     """Find the digits in a picture, row by row.
 
@@ -369,55 +392,27 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
 
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     rgb, scale = _open(picture, name)
-    blank = ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
-    if max(rgb.shape) * scale <= SMALL:
-        gray = rgb.mean(axis=2)
-        strokes = abs(gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))) / 255
-        if strokes.max() < MIN_CONTRAST:
-            raise blank
-        height, width = (round(side * scale) for side in gray.shape)
-        try:
-            return [FoundDigit(to_mnist(strokes / strokes.max()), (0, 0, width, height))]
-        except ImageError as error:
-            raise ImageError(f"{name} shows no digit. {error}") from error
-    page = _page(rgb)
-    if not page.all():  # continue the light and the shadows of the page around it
-        rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
-    contrast = _contrast(rgb)
-    peak = float(np.quantile(contrast, 1 - 60 / contrast.size))  # a digit has more pixels
-    if peak < MIN_CONTRAST:
-        raise blank
-    contrast = _without_lines(contrast, page, 0.3 * peak)
-    labels, _ = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
+    small = max(rgb.shape) * scale <= SMALL
+    contrast, shapes = _one_shape(rgb) if small else _all_shapes(rgb)
     found = []
-    for numbers in _digits(labels, page):
-        mask = np.isin(labels, numbers)
+    for mask in shapes:
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
         around = max(2, len(rows) // 20)
-        top, left = max(0, rows[0] - around), max(0, columns[0] - around)
-        part = np.s_[top : rows[-1] + 1 + around, left : columns[-1] + 1 + around]
+        part = np.s_[
+            max(0, rows[0] - around) : rows[-1] + around + 1, max(0, columns[0] - around) : columns[-1] + around + 1
+        ]
         edges = ndimage.binary_dilation(mask[part], iterations=max(1, around // 2))
         strokes = np.where(edges, contrast[part], 0) / np.quantile(contrast[part][mask[part]], 0.8)
-        box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-        left, top, right, bottom = (round(float(side) * scale) for side in box)
+        left, top, right, bottom = (
+            round(float(side) * scale) for side in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        )
         with suppress(ImageError):  # a solid area
             found.append(FoundDigit(to_mnist(strokes), (left, top, right, bottom)))
+    if not found and contrast.max() < MIN_CONTRAST:
+        raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
     if not found:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
     return found
-
-
-def prepare(picture: Picture) -> Tensor:
-    """Return the only digit in a picture in MNIST's format: uint8 [28, 28], 0 for background.
-
-    Raises:
-        ImageError: See `find_digits`. Also if there are several digits.
-    """
-    found = find_digits(picture)
-    if len(found) > 1:
-        name = picture if isinstance(picture, str | Path) else "The picture"
-        raise ImageError(f"{name} shows {len(found)} shapes that could be digits. Use find_digits, or crop it to one.")
-    return found[0].image
 
 
 @torch.no_grad()

@@ -96,9 +96,8 @@ class DrawingPad(anywidget.AnyWidget):
         """Connect to the front end, unless nobody can draw: then the saved notebook would hold the pad's state."""
         if _can_draw():
             super().open()
-            with suppress(
-                Exception
-            ):  # the first prediction takes a second, which the first drawing should not wait for
+            # The first prediction takes a second, which the first drawing should not wait for.
+            with suppress(Exception):
                 self._predict(np.pad(np.full((200, 20), 255, np.uint8), ((40, 40), (130, 130))))
             self.image = self.probabilities = None
 
@@ -137,5 +136,5 @@ class DrawingPad(anywidget.AnyWidget):
         if self.folder is None:
             raise ValueError("To keep drawings, name a folder: DrawingPad(model, 'my_digits').")
         save_digit(self.folder, to_mnist(pixels / 255), label)
-        count = len(list(Path(self.folder).glob("[0-9]/*.png")))
+        count = len(list(Path(self.folder).expanduser().glob("[0-9]/*.png")))
         return {"count": count, "text": f"Kept. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
