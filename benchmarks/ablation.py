@@ -13,6 +13,7 @@ from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
+from mnist_s5.training.recipes import Recipe
 
 EPOCHS = 0.5
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipes() -> dict[str, s5.Recipe]:
+def recipes() -> dict[str, Recipe]:
     """Return the recipe of each ablation, with all changes up to it, and that of each variant."""
     recipe, found = s5.get_recipe("reference", epochs=EPOCHS), {}
     for name, changes in ABLATIONS.items():

@@ -18,20 +18,21 @@ from torch.profiler import profile
 from tqdm import tqdm
 
 import mnist_s5 as s5
+from mnist_s5.training.recipes import Recipe
 
 Data = tuple[s5.DigitDataset, s5.DigitDataset]
 BACKEND = "inductor"  # backend for torch.compile
 BATCH_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
-def images_per_second(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
+def images_per_second(recipe: Recipe, data: Data, device: torch.device) -> float:
     """Return the training speed over one epoch, after a warmup."""
     for epochs in (0.05, 1):
         _, history = s5.fit(replace(recipe, epochs=epochs), *data, device=device, progress=False)
     return len(data[0]) / history[-1].seconds
 
 
-def waits_per_step(recipe: s5.Recipe, data: Data, device: torch.device) -> float:
+def waits_per_step(recipe: Recipe, data: Data, device: torch.device) -> float:
     """Return the GPU synchronizations per step.
 
     Each run also synchronizes at its end, so this compares a run of one epoch with a run of half an epoch.
@@ -46,7 +47,7 @@ def waits_per_step(recipe: s5.Recipe, data: Data, device: torch.device) -> float
     return (counts[2] - counts[1]) / (steps[2] - steps[1])
 
 
-def runs(recipe: s5.Recipe, seeds: int, data: Data, device: torch.device) -> dict[str, list[float]]:
+def runs(recipe: Recipe, seeds: int, data: Data, device: torch.device) -> dict[str, list[float]]:
     """Return the accuracy and the training time of each seed."""
     found: dict[str, list[float]] = {"test_accuracy": [], "train_seconds": []}
     for seed in tqdm(range(1, seeds + 1), recipe.name):
@@ -56,7 +57,7 @@ def runs(recipe: s5.Recipe, seeds: int, data: Data, device: torch.device) -> dic
     return found
 
 
-def whole_seconds(recipe: s5.Recipe, data: Data, device: torch.device, *, compiled: bool) -> float:
+def whole_seconds(recipe: Recipe, data: Data, device: torch.device, *, compiled: bool) -> float:
     """Return how long `fit` takes, including the compilation."""
 
     def network() -> nn.Module:

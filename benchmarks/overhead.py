@@ -21,9 +21,10 @@ import mnist_s5 as s5
 from mnist_s5.data.download import SHA256, data_folder, local_file
 from mnist_s5.training import fit, loops
 from mnist_s5.training.checkpoint import RunFolder
+from mnist_s5.training.recipes import Recipe
 
 
-def bare(recipe: s5.Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
+def bare(recipe: Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
     """Take the training steps of `fit`, then test, and do nothing else."""
     s5.seed_everything(1)
     model = s5.make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mnist_s5 as s5
+from mnist_s5.training.recipes import Recipe
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -41,7 +42,7 @@ def test_the_recorded_ablation_is_of_these_recipes(benchmark: ModuleType) -> Non
 def test_recorded_fields_are_those_of_recipes(benchmark: ModuleType, path: Path) -> None:
     """A renamed field would otherwise leave old names in the records."""
     metrics = json.loads(path.read_text())
-    fields = {name: metrics[name] for name in s5.Recipe.__dataclass_fields__ if name in metrics}
+    fields = {name: metrics[name] for name in Recipe.__dataclass_fields__ if name in metrics}
     assert len(fields) >= 8
     before = benchmark.BEFORE.get(path.stem.rsplit("-", 2)[0], {})
     recipe = s5.get_recipe(metrics["recipe"], metrics["dataset"], **before)

@@ -212,7 +212,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
         "import mnist_s5; print(mnist_s5.Net, mnist_s5.__file__, torch.__file__, numpy.__file__)"
     )
     recorded = nbformat.v4.new_code_cell(
-        "print(len(mnist_s5.recorded('reference-mnist-1')[0]), mnist_s5.PRETRAINED_WEIGHTS.exists())"
+        "print(len(mnist_s5.recorded('reference-mnist-1')[0]), mnist_s5.course_path('weights.safetensors').exists())"
     )
     session = nbformat.v4.new_notebook(cells=[before, setup, after, recorded])
     kernels = {"JUPYTER_PATH": str(tmp_path), "PYTHONPATH": ""}

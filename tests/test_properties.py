@@ -15,9 +15,9 @@ import mnist_s5 as s5
 from mnist_s5.data.pictures import ImageError, find_digits
 from mnist_s5.jobs.parameters import RunError, _from_text, check_cells, check_value
 from mnist_s5.training.checkpoint import CheckpointError
-from mnist_s5.training.recipes import RECIPES
+from mnist_s5.training.recipes import RECIPES, Recipe
 
-FIELDS = sorted(set(s5.Recipe.__dataclass_fields__) - {"name"})
+FIELDS = sorted(set(Recipe.__dataclass_fields__) - {"name"})
 VALUES = st.one_of(st.floats(), st.integers(), st.booleans(), st.text(max_size=9), st.sampled_from(["step", "he", []]))
 
 

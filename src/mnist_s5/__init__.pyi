@@ -5,10 +5,11 @@ from .data.augment import (
     sample_affine as sample_affine,
 )
 from .data.digits import (
-    MEAN as MEAN, STD as STD, DigitDataset as DigitDataset, load_mnist as load_mnist, normalize as normalize,
+    DigitDataset as DigitDataset, load_mnist as load_mnist, normalize as normalize,
     train_transforms as train_transforms, train_val_split as train_val_split,
 )
 from .data.loaders import get_testloader as get_testloader, get_trainloader as get_trainloader
+from .data.pictures import classify as classify, find_digits as find_digits, load_digits as load_digits
 from .device import get_device as get_device, seed_everything as seed_everything
 from .figures.charts import (
     ablation_plot as ablation_plot, bar_chart as bar_chart, histograms as histograms, line_plot as line_plot,
@@ -20,16 +21,16 @@ from .figures.images import (
     digit_as_numbers as digit_as_numbers, image_grid as image_grid, image_map as image_map,
 )
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
+from .figures.pad import DrawingPad as DrawingPad
+from .files import course_path as course_path
 from .jobs.parameters import check_parameters as check_parameters
 from .jobs.runs import last_checkpoint as last_checkpoint, new_run as new_run, recorded as recorded
 from .model import Net as Net
-from .training.checkpoint import (
-    PRETRAINED_WEIGHTS as PRETRAINED_WEIGHTS, load_checkpoint as load_checkpoint, write_metrics as write_metrics,
-)
+from .training.checkpoint import load_checkpoint as load_checkpoint, write_metrics as write_metrics
 from .training.fit import (
     fit as fit, make_loaders as make_loaders, make_model as make_model, make_optimizer as make_optimizer,
     make_scheduler as make_scheduler,
 )
 from .training.loops import GetCorrectPredCount as GetCorrectPredCount, test as test, train as train
-from .training.muon import Muon as Muon, orthogonalize as orthogonalize
-from .training.recipes import Recipe as Recipe, get_recipe as get_recipe
+from .training.muon import orthogonalize as orthogonalize
+from .training.recipes import get_recipe as get_recipe

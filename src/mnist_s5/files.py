@@ -29,6 +29,17 @@ def course_folder() -> Path:
     return folder.parent if folder.name == "notebooks" else here
 
 
+def course_path(path: str) -> Path:
+    """Return a path in the course: from the installed package if it has a copy, otherwise from the checkout."""
+    package = Path(__file__).parent
+    return package / path if (package / path).exists() else package.parents[1] / path
+
+
+def runs_folder() -> Path:
+    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
+    return Path(os.environ.get("MNIST_S5_RUNS") or course_folder() / "runs")
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Return a hint for an unknown name: the closest match, if any, and all allowed names."""
     allowed = list(allowed)

@@ -80,9 +80,8 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 CODE = """
 import mnist_s5 as s5
-from mnist_s5.figures.pad import DrawingPad
 model, _ = s5.load_checkpoint()
-pad = DrawingPad(model, {folder})
+pad = s5.DrawingPad(model, {folder})
 pad
 """
 READY = """async () => {
@@ -98,7 +97,7 @@ def open_pad(chromium: "Browser", lab: Lab) -> Iterator[OpenPad]:
     """Return a function that opens a new notebook, runs the cell with the pad, and returns the page."""
     contexts = []
 
-    def start(folder: str | None = None, theme: str = "Light", **options: object) -> "Page":
+    def start(folder: str = "", theme: str = "Light", **options: object) -> "Page":
         name = f"pad{time.time_ns()}.ipynb"
         cell = nbformat.v4.new_code_cell(CODE.format(folder=repr(folder)).strip())
         nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL), lab.folder / name)

@@ -284,7 +284,7 @@ def test_a_tensor_is_a_picture(sample: Sample) -> None:
 def test_kept_digits_are_loaded(sample: Sample, tmp_path: Path) -> None:
     kept = sample[1].data[[0, 310, 320, 900]]
     for person, image, target in zip("abba", kept, [0, 3, 3, 9], strict=True):
-        save_digit(tmp_path / person, image, target)
+        save_digit(image, target, tmp_path / person)
     whole_class = load_digits(tmp_path)
     assert whole_class.targets.tolist() == [0, 9, 3, 3]
     assert torch.equal(whole_class.data, kept[[0, 3, 1, 2]])
@@ -292,9 +292,15 @@ def test_kept_digits_are_loaded(sample: Sample, tmp_path: Path) -> None:
     assert len(load_digits(tmp_path / "a")) == 2
 
 
+def test_a_digit_found_in_a_picture_is_kept(sample: Sample, tmp_path: Path) -> None:
+    (found,) = find_digits(sample[1].data[300])
+    found.save(3, tmp_path)
+    assert torch.equal(load_digits(tmp_path).data[0], found.image)
+
+
 def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot have the label 10"):
-        save_digit(tmp_path, torch.zeros(28, 28, dtype=torch.uint8), 10)
+        save_digit(torch.zeros(28, 28, dtype=torch.uint8), 10, tmp_path)
     with pytest.raises(ImageError, match="There are no digits in"):
         load_digits(tmp_path)
     (tmp_path / "3").mkdir()

@@ -97,11 +97,17 @@ def test_every_error_is_a_sentence_in_the_pad(net: s5.Net) -> None:
         net.fc2.bias.fill_(torch.nan)
     assert "The network returns NaN" in ask(widget)[0]["error"]
     assert "log-probabilities" in ask(DrawingPad(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))))[0]["error"]
-    assert "name a folder" in ask(widget, kind="keep", label=3)[0]["error"]
+
+
+def test_without_a_folder_keep_saves_to_my_digits(net: s5.Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path))
+    ask(DrawingPad(net), kind="keep", label=3)
+    assert s5.load_digits().targets.tolist() == [3]
+    assert len(list((tmp_path / "my_digits" / "3").glob("*.png"))) == 1
 
 
 def test_keep_saves_the_image_with_its_label(net: s5.Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save_digit(folder: str, image: Tensor, label: int) -> Path:
+    def save_digit(image: Tensor, label: int, folder: str) -> Path:
         path = Path(folder) / str(label) / f"{image.max()}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -9,7 +9,7 @@ import pytest
 import mnist_s5 as s5
 from mnist_s5.jobs import runs
 from mnist_s5.jobs.parameters import RunError
-from mnist_s5.training.checkpoint import MODEL_FILE, save_checkpoint
+from mnist_s5.training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, save_checkpoint
 
 
 def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: s5.Net
 ) -> None:
     monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
-    assert s5.last_checkpoint() == s5.PRETRAINED_WEIGHTS
+    assert s5.last_checkpoint() == PRETRAINED_WEIGHTS
     for age, name in enumerate(("new", "old")):
         path = tmp_path / "runs" / name / MODEL_FILE
         save_checkpoint(net, path)

@@ -17,11 +17,12 @@ from mnist_s5.data.loaders import DeviceLoader
 from mnist_s5.training import fit as fitting
 from mnist_s5.training.checkpoint import CheckpointError, Epoch, History, RunFolder
 from mnist_s5.training.fit import smoothed_nll_loss
+from mnist_s5.training.recipes import Recipe
 
 Sets = tuple[s5.DigitDataset, s5.DigitDataset]
 
 
-def rates(recipe: s5.Recipe, per_epoch: int) -> list[float]:
+def rates(recipe: Recipe, per_epoch: int) -> list[float]:
     network = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
     optimizer = s5.make_optimizer(recipe, network.parameters())
     scheduler = s5.make_scheduler(recipe, optimizer, per_epoch)

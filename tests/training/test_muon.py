@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 import mnist_s5 as s5
+from mnist_s5.training.muon import Muon
 
 SHAPES = {"wide": (50, 400), "tall": (64, 9), "square": (30, 30)}
 
@@ -32,7 +33,7 @@ def test_a_step_is_the_exact_one_within_tolerance(dtype: torch.dtype) -> None:
     """Compare direction and norm of the update with momentum and an SVD in float64."""
     torch.manual_seed(0)
     filters = nn.Parameter(torch.randn(64, 8, 3, 3))
-    optimizer = s5.Muon([filters], lr=0.1, momentum=0.9, dtype=dtype)
+    optimizer = Muon([filters], lr=0.1, momentum=0.9, dtype=dtype)
     velocity = torch.zeros(64, 72, dtype=torch.float64)
     for _ in range(3):
         filters.grad = torch.randn_like(filters)
@@ -51,14 +52,14 @@ def test_a_matrix_with_more_rows_gets_a_longer_step() -> None:
     torch.manual_seed(0)
     tall = nn.Parameter(torch.zeros(64, 4))
     tall.grad = torch.randn(64, 4)
-    s5.Muon([tall], lr=1.0).step()
+    Muon([tall], lr=1.0).step()
     assert torch.linalg.svdvals(tall.detach()).mean().item() == pytest.approx((64 / 4) ** 0.5, rel=0.25)
 
 
 def test_groups_without_muon_get_torchs_sgd() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
-    muon = s5.Muon([{"params": [ours], "use_muon": False}], lr=0.1, momentum=0.9)
+    muon = Muon([{"params": [ours], "use_muon": False}], lr=0.1, momentum=0.9)
     sgd = torch.optim.SGD([theirs], lr=0.1, momentum=0.9, nesterov=True)
     for _ in range(4):
         ours.grad = torch.randn(5)
@@ -71,7 +72,7 @@ def test_groups_without_muon_get_torchs_sgd() -> None:
 def test_weight_decay_shrinks_by_rate_times_it() -> None:
     weight = nn.Parameter(torch.ones(2, 2))
     weight.grad = torch.zeros(2, 2)
-    s5.Muon([weight], lr=0.5, weight_decay=0.1).step()
+    Muon([weight], lr=0.5, weight_decay=0.1).step()
     torch.testing.assert_close(weight.detach(), torch.full((2, 2), 0.95))
 
 
@@ -79,19 +80,19 @@ def test_biases_get_sgd_in_any_group() -> None:
     torch.manual_seed(0)
     bias = nn.Parameter(torch.ones(5))
     bias.grad = torch.randn(5)
-    s5.Muon([bias], lr=0.1, momentum=0.9).step()
+    Muon([bias], lr=0.1, momentum=0.9).step()
     torch.testing.assert_close(bias.detach(), 1 - 0.1 * 1.9 * bias.grad)
 
 
 def test_parameters_without_gradient_stay_and_its_state_is_plain_tensors() -> None:
     layer = nn.Linear(3, 3, bias=False)
     before = layer.weight.detach().clone()
-    optimizer = s5.Muon(layer.parameters(), lr=0.1)
+    optimizer = Muon(layer.parameters(), lr=0.1)
     optimizer.step()
     assert torch.equal(layer.weight, before)
     layer.weight.grad = torch.randn(3, 3)
     optimizer.step()
-    again = s5.Muon(layer.parameters(), lr=0.5)
+    again = Muon(layer.parameters(), lr=0.5)
     again.load_state_dict(optimizer.state_dict())
     assert again.param_groups[0]["lr"] == 0.1
     assert torch.equal(again.state[layer.weight]["momentum_buffer"], layer.weight.grad)

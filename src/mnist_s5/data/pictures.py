@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ..files import atomic_write
+from ..files import atomic_write, runs_folder
 from .digits import DigitDataset, normalize
 
 MAX_PIXELS = 100_000_000
@@ -68,6 +68,10 @@ class FoundDigit:
         """Return everything except the image, for JSON."""
         probabilities = [round(p, 4) for p in self.probabilities.tolist()]
         return {"label": self.label, "sure": self.sure, "box": self.box, "probabilities": probabilities}
+
+    def save(self, label: int, folder: str | Path = "") -> Path:
+        """Add the digit to a folder of your own digits. See `save_digit`."""
+        return save_digit(self.image, label, folder)
 
 
 def _squeeze(picture: np.ndarray | Tensor) -> np.ndarray:
@@ -431,8 +435,18 @@ def classify(model: nn.Module, picture: Picture) -> list[FoundDigit]:
     return found
 
 
-def save_digit(folder: str | Path, image: Tensor, label: int) -> Path:
+def own_digits_folder(folder: str | Path = "") -> Path:
+    """Return where your own digits are kept: in the given folder, or in `runs/my_digits`."""
+    return Path(folder).expanduser() if str(folder) else runs_folder() / "my_digits"
+
+
+def save_digit(image: Tensor, label: int, folder: str | Path = "") -> Path:
     """Add a digit, uint8 [28, 28], to a folder of your own digits, as FOLDER/LABEL/TIME.png.
+
+    Args:
+        image: The digit in MNIST's format.
+        label: The digit that the writer meant, 0 to 9.
+        folder: Without it, the digit goes to `runs/my_digits`.
 
     Raises:
         ValueError: If the label is not 0 to 9.
@@ -440,21 +454,25 @@ def save_digit(folder: str | Path, image: Tensor, label: int) -> Path:
     """
     if label not in range(10):
         raise ValueError(f"A digit cannot have the label {label}. Choose one from 0 to 9.")
-    path = Path(folder).expanduser() / str(label) / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
+    path = own_digits_folder(folder) / str(label) / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
     file = io.BytesIO()
     Image.fromarray(image.numpy()).save(file, "PNG")
     atomic_write(path, file.getvalue())
     return path
 
 
-def load_digits(folder: str | Path) -> DigitDataset:
-    """Load the digits that `save_digit` added to a folder, or to the folders in it, in the order of their paths.
+def load_digits(folder: str | Path = "") -> DigitDataset:
+    """Load your own digits from a folder, or from all folders in it, in the order of their paths.
+
+    Args:
+        folder: Contains LABEL/*.png, written by the drawing pad or by `FoundDigit.save`. Without it, the digits in
+            `runs/my_digits` are loaded.
 
     Raises:
         ImageError: If there are none, or if one is not an image in MNIST's format.
     """
-    images, labels = [], []
-    for path in sorted(Path(folder).expanduser().rglob("[0-9]/*.png")):
+    images, labels, folder = [], [], own_digits_folder(folder)
+    for path in sorted(folder.rglob("[0-9]/*.png")):
         try:
             image = torch.from_numpy(np.array(Image.open(path)))
         except Exception as error:  # Pillow raises nearly anything for a corrupted image

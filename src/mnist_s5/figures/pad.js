@@ -166,7 +166,6 @@ class Pad {
   constructor(element, predict, options) {
     this.options = {
       not_sure: 0.9,
-      no_keep: "Drawings cannot be kept here.",
       no_answer: "The network does not answer. Reload the page.",
       ...options,
     };
@@ -180,7 +179,7 @@ class Pad {
     );
     this.keepButton.title = this.options.keep
       ? "Save the drawing with its label, and select the next label"
-      : this.options.no_keep;
+      : "Drawings cannot be kept here.";
     this.listen();
     this.update();
   }
@@ -379,8 +378,8 @@ class Pad {
  * predict(drawing) gets { pixels: Uint8Array, width, height } and returns a promise of { image: Uint8Array(784),
  * probabilities: number[10], layers: [{ name, count, height, width, pixels: Uint8Array }] } or of { error }.
  *
- * Options: keep({ drawing, label }) returns a promise of { count, text } or of { error }. no_keep and no_answer are
- * what the pad says if there is no `keep`, or no answer. Below the probability not_sure, it names two digits.
+ * Options: keep({ drawing, label }) returns a promise of { count, text } or of { error }. Without it, drawings cannot
+ * be kept. The pad says no_answer if there is no answer. Below the probability not_sure, it names two digits.
  */
 export function digitPad(element, predict, options = {}) {
   return new Pad(element, predict, options);
@@ -401,8 +400,7 @@ function render({ model, el }) {
     });
   model.on("msg:custom", receive);
   const pad = digitPad(el, (drawing) => ask({ kind: "predict" }, drawing), {
-    keep: model.get("folder") && (({ drawing, label }) => ask({ kind: "keep", label }, drawing)),
-    no_keep: 'To keep drawings, name a folder: DrawingPad(model, "my_digits")',
+    keep: ({ drawing, label }) => ask({ kind: "keep", label }, drawing),
     no_answer: "The kernel does not answer. Run the cell again.",
   });
   return () => {

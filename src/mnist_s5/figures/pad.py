@@ -15,7 +15,7 @@ from IPython.display import display
 from torch import Tensor, nn
 
 from ..data.digits import normalize
-from ..data.pictures import save_digit, to_mnist
+from ..data.pictures import own_digits_folder, save_digit, to_mnist
 from ..training.checks import check_output
 
 NOBODY = (
@@ -75,7 +75,7 @@ class DrawingPad(anywidget.AnyWidget):
     Args:
         model: Takes a normalized digit, float [1, 1, 28, 28], and returns log-probabilities, float [1, 10]. Its current
             weights are used, in eval mode.
-        folder: Where Keep saves digits with their labels. Without it, they cannot be kept.
+        folder: Where Keep saves digits with their labels. Without it, in `runs/my_digits`.
 
     Attributes:
         image: The last drawing as the network got it, uint8 [28, 28]; None if there is none.
@@ -83,13 +83,13 @@ class DrawingPad(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_name("pad.js")
-    folder = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    folder = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, model: nn.Module, folder: str | Path | None = None) -> None:
+    def __init__(self, model: nn.Module, folder: str | Path = "") -> None:
         self.model = model
         self.image: Tensor | None = None
         self.probabilities: Tensor | None = None
-        super().__init__(folder=None if folder is None else str(folder))
+        super().__init__(folder=str(own_digits_folder(folder)))
         self.on_msg(self._reply)
 
     def open(self) -> None:
@@ -133,8 +133,6 @@ class DrawingPad(anywidget.AnyWidget):
         return {"probabilities": probabilities.tolist(), "layers": shapes}, buffers
 
     def _keep(self, pixels: np.ndarray, label: int) -> tuple[dict[str, Any], list[bytes]]:
-        if self.folder is None:
-            raise ValueError("To keep drawings, name a folder: DrawingPad(model, 'my_digits').")
-        save_digit(self.folder, to_mnist(pixels / 255), label)
-        count = len(list(Path(self.folder).expanduser().glob("[0-9]/*.png")))
+        save_digit(to_mnist(pixels / 255), label, self.folder)
+        count = len(list(Path(self.folder).glob("[0-9]/*.png")))
         return {"count": count, "text": f"Kept. {count} digit{'s' * (count != 1)} in {self.folder}."}, []

@@ -11,20 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_write, course_folder, did_you_mean, to_write_error
+from ..files import atomic_write, course_path, did_you_mean, runs_folder, to_write_error
 from ..training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, Epoch, History
 from .parameters import RunError
-
-
-def course_path(path: str) -> Path:
-    """Return a path in the course: from the installed package if it has a copy, otherwise from the checkout."""
-    package = Path(__file__).parents[1]
-    return package / path if (package / path).exists() else package.parents[1] / path
-
-
-def runs_folder() -> Path:
-    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
-    return Path(os.environ.get("MNIST_S5_RUNS") or course_folder() / "runs")
 
 
 def new_run(run_dir: str = "") -> Path:
