@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
+from scipy.stats import binomtest
 from test_project import script
 from torch import Tensor, nn
 
@@ -249,8 +252,21 @@ def gradient_of_the_given_weights(loss: Callable[[Tensor], Tensor], weights: Ten
     return ALL["gradient_by_trying"].solution(loss, weights - step, step)
 
 
+def forgot_to_copy(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
+    before, reach, falls = model(x)[0, label].detach(), side // 2, torch.zeros(x.shape[2:])
+    for row in range(x.shape[2]):
+        for column in range(x.shape[3]):
+            x[..., max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = -0.4242
+            falls[row, column] = before - model(x)[0, label].detach()
+    return falls
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
+    ("shift_to_center", lambda image: (14 - center_by_scipy(image)[0], 3), "expected|result"),
+    ("occlusion", forgot_to_copy, "expected|changes its input"),
+    ("neighbors_vote", lambda hidden, known, labels, k: vote_by_counter(hidden, known, labels, k).int(), "dtype"),
+    ("wilson_interval", lambda correct, digits: wilson_by_scipy(correct, digits)[::-1], "For the inputs"),
     ("nearest_mean", farthest_by_loops, "argmin"),
     ("training_step", step_and_then_backward, "backward is missing, or comes after step"),
     ("training_step", zeroed_between, "order is not zero_grad"),
@@ -537,7 +553,69 @@ def paired_by_recursion(differences: list[float]) -> float:
     return count(differences, 0) / 2 ** len(differences)
 
 
+def center_by_scipy(image: Tensor) -> tuple[int, int]:
+    row, column = ndimage.center_of_mass(image.numpy())
+    return round(14 - row), round(14 - column)
+
+
+def center_by_grid(image: Tensor) -> tuple[int, int]:
+    grid = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    down, right = (round(float(14 - (at * image).sum() / image.sum())) for at in grid)
+    return down, right
+
+
+def occlusion_as_a_batch(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
+    (height, width), reach = x.shape[2:], side // 2
+    rows, columns = torch.arange(height), torch.arange(width)
+    near = (rows[:, None] - rows).abs() <= reach, (columns[:, None] - columns).abs() <= reach
+    mask = near[0][:, None, :, None] & near[1][None, :, None, :]
+    covered = torch.where(mask.view(-1, 1, height, width), -0.4242, x)
+    with torch.no_grad():
+        return (model(x)[0, label] - model(covered)[:, label]).view(height, width)
+
+
+def occlusion_with_padding(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
+    reach, (height, width) = side // 2, x.shape[2:]
+    falls = torch.empty(height, width)
+    for row in range(height):
+        for column in range(width):
+            padded = F.pad(x, (reach,) * 4)
+            padded[..., row : row + side, column : column + side] = -0.4242
+            inner = padded[..., reach : reach + height, reach : reach + width]
+            falls[row, column] = (model(x) - model(inner))[0, label].item()
+    return falls
+
+
+def vote_by_counter(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
+    votes = []
+    for one in hidden:
+        nearest = ((known - one) ** 2).sum(dim=1).argsort()[:k]
+        counts = Counter(sorted(labels[nearest].tolist()))
+        votes.append(counts.most_common(1)[0][0])
+    return torch.tensor(votes)
+
+
+def vote_by_one_hot(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
+    nearest = torch.cdist(hidden, known).argsort(dim=1)[:, :k]
+    return F.one_hot(labels[nearest], 10).sum(dim=1).argmax(dim=1)
+
+
+def wilson_by_scipy(correct: int, digits: int) -> tuple[float, float]:
+    interval = binomtest(correct, digits).proportion_ci(method="wilson")
+    return interval.low, interval.high
+
+
+def wilson_by_roots(correct: int, digits: int) -> tuple[float, float]:
+    p, z = correct / digits, 1.96  # where |p - x| is z standard errors of x
+    low, high = sorted(np.roots([1 + z**2 / digits, -(2 * p + z**2 / digits), p**2]))
+    return float(low), float(high)
+
+
 IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct solutions for each exercise
+    "shift_to_center": [center_by_scipy, center_by_grid],
+    "occlusion": [occlusion_as_a_batch, occlusion_with_padding],
+    "neighbors_vote": [vote_by_counter, vote_by_one_hot],
+    "wilson_interval": [wilson_by_scipy, wilson_by_roots],
     "normalized": [
         lambda images: F.pad(((images / 255 - 0.1307) / 0.3081).unsqueeze(1), (0, 0)),
         lambda images: torch.from_numpy(((images.numpy() / 255 - 0.1307) / 0.3081).astype(np.float32)).view(

@@ -189,6 +189,12 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert metrics["test_accuracy"] > 98
         assert metrics["history"][-1]["epoch"] == metrics["epochs"]
         assert len(metrics["history"]) >= 10
+    if "own_digits" in metrics:
+        own = metrics["own_digits"]
+        assert 40 < own["pictures"]["resized"] < 60
+        assert own["pictures"]["find_digits"] > 95
+        assert (own["digits"], own["dataset"]) == (240, "pictures")
+        assert own["accuracy"] == pytest.approx(own["pictures"]["find_digits"])
     if "faster" in metrics:
         assert metrics["faster"]["test_accuracy"] > 98
         assert metrics["faster"]["loading_ratio"] > 1
@@ -222,7 +228,7 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     texts = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
     assert not any('"dataset": "mnist"' in text for text in texts)
     metrics = [json.loads(text) for text in texts]
-    assert {"data", "history", "summary", "faster", "debugging", "measuring"} <= set().union(*metrics)
+    assert {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring"} <= set().union(*metrics)
     for each in metrics:
         plausible(each)
 

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 
 import mnist_s5 as s5
 
@@ -51,6 +52,11 @@ CONSTANTS: dict[str, set[str]] = {
         *("20", "40", "128", "512", "16"),  # epochs and batches
         *("10%", "5%", "30%", "0.05", "99%"),  # settings, and examples
         "99.35%",  # published
+    },
+    "04": {
+        *("20", "28", "240", "50", "784", "1,000", "1,040"),  # counts, and sizes in pixels
+        *("32", "64", "128", "256"),  # feature maps
+        "30%",  # a threshold
     },
     "05": {"30", "2.30", "3.47", "32", "500", "255", "4,096", "593,200", "−0.42", "2.82", "−37"},
     "07": {
@@ -96,6 +102,11 @@ def printed(lesson: str, pattern: str) -> float:
     return float(found[1])
 
 
+def gained(step: str, before: str) -> float:
+    """Return by how many percentage points a step of 04 is better than another."""
+    return printed("04", rf"{step}: (\S+)%") - printed("04", rf"{before}: (\S+)%")
+
+
 def interval(percent: float, n: int) -> float:
     """Return half of a 95% interval, in percentage points."""
     return 1.96 * (percent * (100 - percent) / n) ** 0.5
@@ -139,6 +150,15 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
         "84%": lambda: 100 * (295168 + 204850) / 593200,
         "37": lambda: sum(layer.multiply_adds for layer in s5.layer_table(s5.Net())) / 1e6,
         "99.19%": lambda: record("reference-mnist-1")["test_accuracy"],
+    },
+    "04": {
+        "99.73%": lambda: record("best-mnist-1")["test_accuracy"],
+        "85%": lambda: printed("04", r"prediction: 9 \((\d+)%\)"),
+        "60": lambda: printed("04", r"9 of 10 digits: 90.0% \((\S+)%"),
+        "98%": lambda: printed("04", r"9 of 10 digits: 90.0% \(\S+ to (\S+)%"),
+        "79": lambda: printed("04", r"resized +from 90% +(\d+)"),
+        "23": lambda: printed("04", r"resized +from 90% +\d+ +(\d+)"),
+        "72": lambda: 100 * binomtest(10, 10).proportion_ci(method="wilson").low,
     },
     "06": {
         "47": lambda: seconds("the reference"),
@@ -189,6 +209,23 @@ STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
     ),
     ("02", "more than 99 of 100", lambda: [*recorded("fast-mnist"), printed("02", r"you: (\S+)%")], 99, 100),
     ("02", "you should see 98.7 to 99.6%", lambda: recorded("fast-sample"), 98.7, 99.6),
+    ("04", "one picture in eight", lambda: [printed("04", r"common label: (\S+)%")], 12, 13),
+    ("04", "Half of them are wrong", lambda: [printed("04", r"resized: (\S+)%")], 48, 52),
+    ("04", "Together, they even lose a few points", lambda: [gained("fitted", "resized")], -9, -2),
+    ("04", "Inverting alone makes no difference", lambda: [gained("inverted", "resized")], -2, 2),
+    ("04", "two thirds of the pictures are right", lambda: [printed("04", r"strokes: (\S+)%")], 65, 69),
+    ("04", "The largest shape gains 20 points", lambda: [gained("largest", "strokes")], 19.5, 20.5),
+    ("04", "Centering changes almost nothing", lambda: [gained("centered", "largest")], -1, 1),
+    ("04", "four predictions are not sure", lambda: [240 - printed("04", r"find_digits +from 90% +(\d+)")], 4, 4),
+    (
+        "04",
+        "all four would be wrong",
+        lambda: [
+            printed("04", r"find_digits +from 0% +\d+ +(\d+)") - printed("04", r"find_digits +from 90% +\d+ +(\d+)")
+        ],
+        4,
+        4,
+    ),
     ("06", "end between 99.35 and 99.44%", lambda: speed()["test_accuracy"], 99.35, 99.44),
     ("06", "reaches 98.9 to 99.5%", lambda: recorded("fast-sample"), 98.9, 99.5),
     ("06", "batches are 5 to 10 times faster", lambda: [loading(), printed("06", r"(\d+) times faster")], 4.5, 10.5),

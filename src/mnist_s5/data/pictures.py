@@ -184,7 +184,9 @@ def _contrast(rgb: np.ndarray) -> np.ndarray:
     rgb = np.where(is_light, rgb, 255 - rgb)  # strokes may be darker in one color and lighter in another
     rgb = np.pad(rgb, ((size, size), (size, size), (0, 0)), mode="edge")
     background = ndimage.grey_closing(rgb, (size, size, 1))
-    return ((background - rgb).max(axis=2) / (background.max(axis=2) + 1))[size:-size, size:-size]
+    # Much faster than max(axis=2).
+    difference, brightness = (np.maximum.reduce([*np.moveaxis(each, 2, 0)]) for each in (background - rgb, background))
+    return (difference / (brightness + 1))[size:-size, size:-size]
 
 
 def _lines(strokes: np.ndarray, page: np.ndarray) -> list[tuple[float, float]]:

@@ -20,6 +20,7 @@ LESSONS = {
     "digits": "01_data_visualization",
     "loop": "02_training",
     "network": "03_summary",
+    "own": "04_your_own_digits",
     "bugs": "05_debugging",
     "ingredients": "06_faster_training",
     "measures": "07_measuring",

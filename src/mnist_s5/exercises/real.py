@@ -144,6 +144,45 @@ def threshold(function: Function) -> str:
     )
 
 
+def shift_to_center(function: Function) -> str:
+    images = _digits()[1].data.float()
+    there = sum(function(image) == (0, 0) for image in images[:1000])
+    return f"Of 1,000 test digits, {there:,} need no shift."
+
+
+def occlusion(function: Function) -> str:
+    image, label = _digits()[1].data[0], int(_digits()[1].targets[0])
+    falls = function(load_checkpoint()[0], normalize(image)[None, None], label, 5)
+    row, column = divmod(int(falls.argmax()), 28)
+    return f"For the first test digit, a {label}, the square at row {row} and column {column} matters most."
+
+
+def neighbors_vote(function: Function) -> str:
+    train_set, test_set = _digits()
+    step = len(train_set) // 2000  # the digits of the sample are sorted by class
+    hidden = _hidden(test_set.data[:1000])
+    predicted = function(hidden, _hidden(train_set.data[::step]), train_set.targets[::step], 5)
+    right = int((predicted == test_set.targets[:1000]).sum())
+    return f"With fc1 of the pretrained network and 2,000 training digits, {right:,} of 1,000 votes are right."
+
+
+@torch.no_grad()
+def _hidden(images: Tensor) -> Tensor:
+    """Return the values of fc1 of the pretrained network, [N, 50], after the ReLU."""
+    model = load_checkpoint()[0]
+    outputs: list[Tensor] = []
+    model.fc1.register_forward_hook(lambda layer, inputs, output: outputs.append(output.relu()))
+    for part in images.split(500):
+        model(normalize(part[:, None]))
+    return torch.cat(outputs)
+
+
+def wilson_interval(function: Function) -> str:
+    right = int(_confident()[1][:100].sum())
+    low, high = function(right, 100)
+    return f"The pretrained network on 100 test digits: {right}%, between {100 * low:.1f} and {100 * high:.1f}%."
+
+
 def test_loss(function: Function) -> str:
     test_set, model = _digits()[1], load_checkpoint()[0].train()
     parts = zip(test_set.data[:1000].split(300), test_set.targets[:1000].split(300), strict=True)

@@ -37,7 +37,7 @@ def image_grid(
         title: Title of the figure.
         dataset: See `new_figure`.
         columns: Images per row.
-        signed: Draw zero white, positive values orange, and negative ones purple.
+        signed: Draw zero white, positive floats orange, and negative ones purple.
     """
     check_not_empty("images", images)
     rows, side = math.ceil(len(images) / columns), max(max(image.shape[-2:]) for image in images)
@@ -50,11 +50,11 @@ def image_grid(
     for image, caption, axes in zip(images, captions, grid[: len(images)], strict=True):
         pixels = image.reshape(image.shape[-2:])
         shades: dict[str, Any] = {"cmap": "gray_r"}
-        if signed:
+        if image.dtype == torch.uint8:
+            shades |= {"vmin": 0, "vmax": 255}
+        elif signed:
             reach = float(pixels.abs().max()) or 1.0
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
-        elif image.dtype == torch.uint8:
-            shades |= {"vmin": 0, "vmax": 255}
         _draw_image(axes, pixels.detach().float().cpu().numpy(), side, shades)
         axes.set_title(caption, fontsize=SMALL, pad=3)
     for axes in grid[len(images) :]:
