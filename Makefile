@@ -25,8 +25,9 @@ help:
 run: .venv
 	@$(BIN)/mnist-s5 run $(CORE)
 
+# Two processes with one thread each are faster than one process with two threads.
 test: .venv
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 bench: .venv
 	@$(BIN)/python benchmarks/time_to_accuracy.py
@@ -58,7 +59,7 @@ address:
 	@$(PYTHON) -m venv .venv
 	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install -q --disable-pip-version-check uv || true
 	@PATH="$$PWD/$(BIN):$$PATH"; \
-	if uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock 2>/dev/null; then \
+	if uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock 2>/dev/null; then \
 	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \

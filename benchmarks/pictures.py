@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, metavar="N", help="MNIST's own images")
     args = parser.parse_args()
     ranges = render.TUNING if args.tuning else render.REPORTING
-    papers = ["scan", "colored_pen", "lined", "falling_light", "sheet_on_table"]
+    papers = ["scan", "colored_pen", "lined", "uneven_light", "sheet_on_table"]
     results: dict[str, Any] = {"pictures": {}, "pages": {}, "sure": SURE}
     with ProcessPoolExecutor() as pool:
         for number, kind in enumerate(KINDS):

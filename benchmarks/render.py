@@ -141,7 +141,7 @@ def lined(page: Page) -> None:
     _print_lines(page, axes=(0,))
 
 
-def squared(page: Page) -> None:
+def graph_paper(page: Page) -> None:
     """Printed squares."""
     _print_lines(page, axes=(0, 1))
 
@@ -162,7 +162,7 @@ def corner_shadow(page: Page) -> None:
     page.light = 1 - (1 - page.sample("dim")) / (1 + np.exp(edge.clip(-50, 50)))
 
 
-def falling_light(page: Page) -> None:
+def uneven_light(page: Page) -> None:
     """Light that falls off across the page, in any direction."""
     angle = page.rng.uniform(0, 2 * np.pi)
     across = page.x * np.cos(angle) + page.y * np.sin(angle)
@@ -193,12 +193,12 @@ def sheet_on_table(page: Page) -> None:
 
 
 def phone_photo(page: Page) -> None:
-    """Everything at once: lines, falling light, and a shadow on a sheet on a table."""
+    """Everything at once: lines, uneven light, and a shadow on a sheet on a table."""
     if page.rng.random() < 0.6:
         lined(page)
     corner_shadow(page)
     shadow = page.light
-    falling_light(page)
+    uneven_light(page)
     page.light = page.light * (shadow + 1) / 2
     if page.rng.random() < 0.4:
         sheet_on_table(page)
@@ -207,8 +207,8 @@ def phone_photo(page: Page) -> None:
 KINDS: dict[str, Callable[[Page], None]] = {
     kind.__name__: kind
     for kind in (
-        scan, pencil, colored_pen, chalk, lined, squared, corner_shadow, falling_light, frame, border, sheet_on_table,
-        phone_photo,
+        scan, pencil, colored_pen, chalk, lined, graph_paper, corner_shadow, uneven_light, frame, border,
+        sheet_on_table, phone_photo,
     )
 }  # fmt: skip
 

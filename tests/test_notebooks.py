@@ -172,7 +172,16 @@ def test_under_two_minutes(
     with capsys.disabled():
         print(f"\n{path.stem}: {seconds:.0f} s, plus {training:.0f} s of training")
     plausible(metrics)
+    checked = [cell for cell in load(path).cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    executed = {cell.id: cell for cell in load(folder / path.name).cells}
+    for cell in checked:  # as nbval does
+        assert texts(executed[cell.id]) == texts(cell), cell.id
     assert seconds < 120
+
+
+def texts(cell: nbformat.NotebookNode) -> str:
+    """Return the text outputs of a cell."""
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
 
 
 def plausible(metrics: dict[str, Any]) -> None:

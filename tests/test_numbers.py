@@ -54,7 +54,7 @@ CONSTANTS: dict[str, set[str]] = {
         "99.35%",  # published
     },
     "04": {
-        *("20", "28", "240", "50", "784", "1,000", "1,040"),  # counts, and sizes in pixels
+        *("20", "28", "240", "50", "784", "1,000", "2,000", "5,000"),  # counts, and sizes in pixels
         *("32", "64", "128", "256"),  # feature maps
         "30%",  # a threshold
     },
@@ -100,6 +100,10 @@ def printed(lesson: str, pattern: str) -> float:
     found = re.search(pattern, text)
     assert found, pattern
     return float(found[1])
+
+
+def distance(name: str) -> float:
+    return printed("04", rf"{name}: \d+ values, median (\d\.\d+)")
 
 
 def gained(step: str, before: str) -> float:
@@ -158,6 +162,15 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
         "98%": lambda: printed("04", r"9 of 10 digits: 90.0% \(\S+ to (\S+)%"),
         "79": lambda: printed("04", r"resized +from 90% +(\d+)"),
         "23": lambda: printed("04", r"resized +from 90% +\d+ +(\d+)"),
+        "2.4": lambda: printed("04", r"this digit , a 9 (\S+),"),
+        "119": lambda: printed("04", r"resized +from 0% +\d+ +(\d+)"),
+        "96": lambda: printed("04", r"resized +from 0% +\d+ +(\d+)") - printed("04", r"resized +from 90% +\d+ +(\d+)"),
+        "65": lambda: (
+            240
+            - printed("04", r"resized +from 0% +\d+ +(\d+)")
+            - printed("04", r"resized +from 90% +(\d+)")
+            + printed("04", r"resized +from 90% +\d+ +(\d+)")
+        ),
         "72": lambda: 100 * binomtest(10, 10).proportion_ci(method="wilson").low,
     },
     "06": {
@@ -226,6 +239,19 @@ STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
         4,
         4,
     ),
+    ("04", "All but seven of the pictures", lambda: [printed("04", r"find_digits +from 0% +\d+ +(\d+)")], 7, 7),
+    ("04", "about seven times as far away", lambda: [distance("resized only") / distance("mnist")], 6.5, 7.5),
+    (
+        "04",
+        "the preparation gained three times as many",
+        lambda: [
+            gained("find_digits", "resized")
+            / (printed("04", r"resized only, fine-tuned: (\S+)%") - printed("04", r"resized: (\S+)%"))
+        ],
+        2.5,
+        3.5,
+    ),
+    ("04", "more than 99% of 2,000", lambda: [printed("04", r"fine-tuned: .*\n.*networks: (\S+)%")], 99.1, 100),
     ("06", "end between 99.35 and 99.44%", lambda: speed()["test_accuracy"], 99.35, 99.44),
     ("06", "reaches 98.9 to 99.5%", lambda: recorded("fast-sample"), 98.9, 99.5),
     ("06", "batches are 5 to 10 times faster", lambda: [loading(), printed("06", r"(\d+) times faster")], 4.5, 10.5),

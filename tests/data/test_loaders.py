@@ -86,7 +86,8 @@ def test_one_core_gets_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert s5.get_testloader(source="sample")[1].num_workers == 1
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])  # the defaults of Python 3.14, and of Windows and macOS
+# The defaults of Python 3.14, and of Windows and macOS.
+@pytest.mark.parametrize("method", ["forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_script_without_a_main_guard_works_with_every_start_method(tmp_path: Path, method: str) -> None:
     (tmp_path / "script.py").write_text(
         f"""import multiprocessing

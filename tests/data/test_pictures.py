@@ -301,7 +301,7 @@ def test_a_digit_found_in_a_picture_is_kept(sample: Sample, tmp_path: Path) -> N
 def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot have the label 10"):
         save_digit(torch.zeros(28, 28, dtype=torch.uint8), 10, tmp_path)
-    with pytest.raises(ImageError, match="There are no digits in"):
+    with pytest.raises(FileNotFoundError, match="There are no digits in"):
         load_digits(tmp_path)
     (tmp_path / "3").mkdir()
     Image.new("L", (30, 30)).save(tmp_path / "3" / "large.png")

@@ -40,7 +40,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
     "raises",
     [
         "raise RuntimeError('operator torchvision::nms does not exist')\n",
-        "import torch\ntorch.library.nothing_of_that_name\n",  # AttributeError
+        pytest.param("import torch\ntorch.library.nothing_of_that_name\n", marks=pytest.mark.slow),  # AttributeError
     ],
 )
 def test_misfit(fault: Fault, tmp_path: Path, raises: str) -> None:

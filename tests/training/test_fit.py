@@ -218,7 +218,7 @@ def test_the_layout_is_the_recipes(channels_last: bool) -> None:
     assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
-@pytest.mark.parametrize("recipe", ["fast", "reference"])
+@pytest.mark.parametrize("recipe", ["fast", pytest.param("reference", marks=pytest.mark.slow)])
 def test_an_intact_resume_file_is_used(few: Sets, recipe: str, tmp_path: Path, capsys: Any) -> None:
     complete = run(few, recipe=recipe, epochs=2.5)
     with cut(22):
@@ -339,6 +339,7 @@ def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> No
     assert entry.train_loss == pytest.approx(plain.loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluating_more_often_changes_only_the_history(few: Sets, tmp_path: Path) -> None:
     recipe = "reference"  # its loader has worker processes
     model, history = run(few, recipe=recipe, epochs=1.5)
@@ -450,6 +451,7 @@ def test_other_files_in_the_folder_are_left_alone(few: Sets, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("epoch-0*.pt"))) == 2
 
 
+@pytest.mark.slow
 def test_starting_over_keeps_the_old_run_until_there_is_a_new_epoch(few: Sets, tmp_path: Path) -> None:
     with cut(12):
         run(few, epochs=2.5, folder=tmp_path)

@@ -471,7 +471,8 @@ def load_digits(folder: str | Path = "") -> DigitDataset:
             `runs/my_digits` are loaded.
 
     Raises:
-        ImageError: If there are none, or if one is not an image in MNIST's format.
+        FileNotFoundError: If there are none.
+        ImageError: If one is not an image in MNIST's format.
     """
     images, labels, folder = [], [], own_digits_folder(folder)
     for path in sorted(folder.rglob("[0-9]/*.png")):
@@ -484,5 +485,5 @@ def load_digits(folder: str | Path = "") -> DigitDataset:
         images.append(image)
         labels.append(int(path.parent.name))
     if not images:
-        raise ImageError(f"There are no digits in {folder}. Draw some, choose their label, and keep them.")
+        raise FileNotFoundError(f"There are no digits in {folder}. Draw some, choose their label, and keep them.")
     return DigitDataset(torch.stack(images), torch.tensor(labels), "own")
