@@ -5,19 +5,24 @@ results/pictures.json. `--tuning` draws pictures of training digits with the ran
 """
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import render
 import torch
+from PIL import Image
 from record import record
 
 import mnist_s5 as s5
-from mnist_s5.data.pictures import SURE, FoundDigit, ImageError, classify
+from mnist_s5.data.pictures import SURE, FoundDigit, ImageError, classify, find_digits
 
 KINDS = [*render.KINDS, "transparent"]
 
@@ -64,6 +69,23 @@ def own_image(index: int, ranges: render.Ranges) -> tuple[np.ndarray, list[int]]
     return dataset.data[index].numpy(), [int(dataset.targets[index])]
 
 
+def speed(count: int, ranges: render.Ranges) -> dict[str, float]:
+    """Classify files one after the other. Returns pictures per second, and the fraction of time outside the network."""
+    finding = classifying = 0.0
+    with TemporaryDirectory() as folder:
+        for index in range(count):
+            kind, path = list(render.KINDS)[index % len(render.KINDS)], Path(folder) / f"{index}.jpg"
+            Image.fromarray(one_digit(kind, index, ranges)[0]).save(path, quality=90)
+        for path in Path(folder).iterdir():
+            times = [time.perf_counter()]
+            for read in (find_digits, partial(classify, network())):
+                with suppress(ImageError):
+                    read(path)
+                times.append(time.perf_counter())
+            finding, classifying = finding + times[1] - times[0], classifying + times[2] - times[1]
+    return {"pictures": count, "pictures_per_second": count / classifying, "outside_network": finding / classifying}
+
+
 @lru_cache
 def digits(ranges: render.Ranges) -> s5.DigitDataset:
     return s5.load_mnist("mnist")[ranges != render.TUNING]
@@ -99,6 +121,8 @@ def main() -> None:
         outcomes = Counter(each for each, _, _ in pool.map(read, makes, chunksize=100))
         results["mnist"] = {"images": args.images, **outcomes}
         print("MNIST", dict(outcomes), flush=True)
+    results["speed"] = speed(12 * args.pictures, ranges)
+    print("speed", results["speed"])
     if not args.tuning:
         record("pictures", **results)
 

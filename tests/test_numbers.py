@@ -158,8 +158,8 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
     "04": {
         "99.73%": lambda: record("best-mnist-1")["test_accuracy"],
         "85%": lambda: printed("04", r"prediction: 9 \((\d+)%\)"),
-        "60": lambda: printed("04", r"9 of 10 digits: 90.0% \((\S+)%"),
-        "98%": lambda: printed("04", r"9 of 10 digits: 90.0% \(\S+ to (\S+)%"),
+        "60": lambda: printed("04", r"9 of 10 digits, 90.0% \((\S+)%"),
+        "98%": lambda: printed("04", r"9 of 10 digits, 90.0% \(\S+ to (\S+)%"),
         "79": lambda: printed("04", r"resized +from 90% +(\d+)"),
         "23": lambda: printed("04", r"resized +from 90% +\d+ +(\d+)"),
         "2.4": lambda: printed("04", r"this digit , a 9 (\S+),"),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
     command += [f"--port={port}", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root / 'home'}"]
-    environment = os.environ | places | {"IPYTHONDIR": str(root / "ipython")}
+    environment = os.environ | places | {"IPYTHONDIR": str(root / "ipython"), "MNIST_S5_RUNS": str(root / "runs")}
     with (root / "log.txt").open("w") as log:
         server = subprocess.Popen(command, env=environment, cwd=root, stdout=log, stderr=log)
     try:
@@ -93,25 +93,36 @@ READY = """async () => {
 
 
 @pytest.fixture(scope="session")
-def open_pad(chromium: "Browser", lab: Lab) -> Iterator[OpenPad]:
-    """Return a function that opens a new notebook, runs the cell with the pad, and returns the page."""
+def open_notebook(chromium: "Browser", lab: Lab) -> Iterator[Callable[..., "Page"]]:
+    """Return a function that opens a notebook with a kernel, and returns the page."""
     contexts = []
 
-    def start(folder: str = "", theme: str = "Light", **options: object) -> "Page":
-        name = f"pad{time.time_ns()}.ipynb"
-        cell = nbformat.v4.new_code_cell(CODE.format(folder=repr(folder)).strip())
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL), lab.folder / name)
+    def start(name: str, notebook: nbformat.NotebookNode, **options: object) -> "Page":
+        nbformat.write(notebook, lab.folder / name)
         contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
         page.goto(f"{lab.url}/doc/tree/{name}?token={TOKEN}")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         page.evaluate(READY)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def open_pad(open_notebook: Callable[..., "Page"]) -> OpenPad:
+    """Return a function that opens a new notebook, runs the cell with the pad, and returns the page."""
+
+    def start(folder: str = "", theme: str = "Light", **options: object) -> "Page":
+        cell = nbformat.v4.new_code_cell(CODE.format(folder=repr(folder)).strip())
+        notebook = nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL)
+        page = open_notebook(f"pad{time.time_ns()}.ipynb", notebook, **options)
         run(page, "apputils:change-theme", {"theme": f"JupyterLab {theme}"})
         run(page, "notebook:run-all-cells")
         page.wait_for_selector(".digit-pad", timeout=120_000)
         page.locator(".digit-pad .draw canvas").scroll_into_view_if_needed()
         return page
 
-    yield start
-    for context in contexts:
-        context.close()
+    return start

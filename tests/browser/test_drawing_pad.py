@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import numpy as np
 import pytest
 from drawings import CANVAS, DIGITS, Lab, OpenPad, draw, on_screen, run, swipe, touch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_your_own_digits.ipynb"
 STATUS = ".digit-pad [role=status]"
 LABEL = ".digit-pad select"
 BEST = ".digit-pad .best"
@@ -291,7 +293,7 @@ def test_latency(page: "Page", capsys: pytest.CaptureFixture[str]) -> None:
     median = statistics.median(waited)
     with capsys.disabled():
         print(f"\n50 strokes: median {median:.0f} ms, worst {max(waited):.0f} ms")
-    assert median <= 150
+    assert median <= 100
 
 
 def test_ten_digits_drawn_with_a_finger_on_a_phone(open_pad: OpenPad) -> None:
@@ -311,6 +313,62 @@ def test_ten_digits_drawn_with_a_finger_on_a_phone(open_pad: OpenPad) -> None:
     )
     assert width <= inner
     assert right <= 390
+
+
+def executed(page: "Page", path: Path) -> dict[str, nbformat.NotebookNode]:
+    """Wait until the last cell was executed, save the notebook, and return its cells by id."""
+    page.wait_for_function(
+        """() => {
+            const { context, content } = window.jupyterapp.shell.currentWidget;
+            const code = [...content.model.cells].filter((cell) => cell.type === "code");
+            const { kernel } = context.sessionContext.session;
+            return code.at(-1).executionCount > window.before && kernel.status === "idle";
+        }""",
+        timeout=300_000,
+    )
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    return {cell.id: cell for cell in nbformat.read(path, 4).cells}
+
+
+def text_of(cell: nbformat.NotebookNode) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_the_whole_notebook_runs_and_describes_what_was_drawn(open_notebook: Callable[..., "Page"], lab: Lab) -> None:
+    notebook = nbformat.read(NOTEBOOK, 4)
+    parameters = next(cell for cell in notebook.cells if cell.id == "parameters")
+    parameters.source = 'source, digits_dir, device, run_dir = "sample", "", "cpu", ""'
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    page = open_notebook("whole.ipynb", notebook, viewport={"width": 1200, "height": 900})
+    page.evaluate("window.before = 0")
+    run(page, "notebook:run-all-cells")
+    cells = executed(page, lab.folder / "whole.ipynb")
+    outputs = [output for cell in cells.values() for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert "You have not kept any digits yet" in text_of(cells["own"])
+    at = [*cells].index("pad")
+    page.evaluate("(at) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = at }", at)
+    page.wait_for_selector(CANVAS, timeout=30_000)
+    page.locator(CANVAS).scroll_into_view_if_needed()
+    page.locator(LABEL).select_option("3")
+    draw(page, DIGITS[3])
+    assert page.locator(BEST).inner_text()[0] == "3"
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:has-text('Kept. 1 digit')")
+    draw(page, DIGITS[3])
+    page.evaluate(
+        "window.before = [...window.jupyterapp.shell.currentWidget.content.model.cells].at(-2).executionCount"
+    )
+    run(page, "notebook:move-cursor-down")
+    run(page, "notebook:run-all-below")
+    cells = executed(page, lab.folder / "whole.ipynb")
+    outputs = [output for cell in cells.values() for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert text_of(cells["own"]).startswith("1 of 1 digits, 100.0%")
+    figure = next(output for output in cells["pixels"].outputs if "image/png" in output.get("data", {}))
+    assert "prediction: 3" in figure.data["text/plain"]
 
 
 def test_a_restarted_kernel_and_a_saved_notebook_say_what_to_do(open_pad: OpenPad) -> None:

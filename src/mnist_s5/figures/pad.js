@@ -350,7 +350,8 @@ class Pad {
     drawGray(this.image, image ?? new Uint8Array(28 * 28));
     const blank = (layer) => ({ ...layer, pixels: new Uint8Array(layer.pixels.length) });
     this.layers = layers ?? this.layers.map(blank); // so that the page keeps its height
-    this.showLayers();
+    if (layers) requestAnimationFrame(() => setTimeout(() => this.showLayers())); // after the bars are on the screen
+    else this.showLayers();
   }
 
   showLayers() {
