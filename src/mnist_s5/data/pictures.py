@@ -148,6 +148,7 @@ def _page(rgb: np.ndarray) -> np.ndarray:
         bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
         regions, _ = ndimage.label(bright)
         sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
+        sheet = ndimage.binary_opening(sheet, np.ones((7, 7)))  # removes noise at its edge
         smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
         # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
         has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
