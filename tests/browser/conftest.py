@@ -97,13 +97,16 @@ def open_notebook(chromium: "Browser", lab: Lab) -> Iterator[Callable[..., "Page
     """Return a function that opens a notebook with a kernel, and returns the page."""
     contexts = []
 
-    def start(name: str, notebook: nbformat.NotebookNode, **options: object) -> "Page":
+    def start(name: str, notebook: nbformat.NotebookNode, app: str = "doc/tree", **options: object) -> "Page":
         nbformat.write(notebook, lab.folder / name)
         contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
-        page.goto(f"{lab.url}/doc/tree/{name}?token={TOKEN}")
+        page.goto(f"{lab.url}/{app}/{name}?token={TOKEN}")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.evaluate(READY)
+        if app == "notebooks":  # Notebook 7 has no window.jupyterapp
+            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+        else:
+            page.evaluate(READY)
         return page
 
     yield start
@@ -115,12 +118,16 @@ def open_notebook(chromium: "Browser", lab: Lab) -> Iterator[Callable[..., "Page
 def open_pad(open_notebook: Callable[..., "Page"]) -> OpenPad:
     """Return a function that opens a new notebook, runs the cell with the pad, and returns the page."""
 
-    def start(folder: str = "", theme: str = "Light", **options: object) -> "Page":
+    def start(folder: str = "", theme: str = "Light", app: str = "doc/tree", **options: object) -> "Page":
         cell = nbformat.v4.new_code_cell(CODE.format(folder=repr(folder)).strip())
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL)
-        page = open_notebook(f"pad{time.time_ns()}.ipynb", notebook, **options)
-        run(page, "apputils:change-theme", {"theme": f"JupyterLab {theme}"})
-        run(page, "notebook:run-all-cells")
+        page = open_notebook(f"pad{time.time_ns()}.ipynb", notebook, app, **options)
+        if app == "notebooks":
+            page.locator(".jp-Cell .cm-content").click()
+            page.keyboard.press("Shift+Enter")
+        else:
+            run(page, "apputils:change-theme", {"theme": f"JupyterLab {theme}"})
+            run(page, "notebook:run-all-cells")
         page.wait_for_selector(".digit-pad", timeout=120_000)
         page.locator(".digit-pad .draw canvas").scroll_into_view_if_needed()
         return page

@@ -37,7 +37,11 @@ window.reply = () => ({
     layers: [{ name: "conv", count: 6, height: 4, width: 4, pixels: new Uint8Array(96).fill(255) }],
 });
 const predict = async (drawing) => { window.asked.push(drawing.pixels); return window.reply(window.asked.length); };
-const keep = async ({ label }) => { window.label = label; return { count: 1, text: "Kept." }; };
+const keep = async ({ label }) => {
+    window.label = label;
+    await window.wait;
+    return window.failed ? { error: "The disk is full." } : { count: 1, text: "Kept." };
+};
 digitPad(document.querySelector("#pad"), predict, { keep });
 </script>
 """
@@ -214,6 +218,54 @@ def test_keep_needs_a_drawing_and_a_label_and_selects_the_next_label(alone: Alon
     assert button(page, "Keep").is_disabled()
 
 
+def test_a_stroke_that_begins_while_a_digit_is_kept_stays(alone: Alone) -> None:
+    page = alone()
+    page.locator(LABEL).select_option("9")
+    draw(page, [LINE, LINE])
+    page.evaluate("window.wait = new Promise((resolve) => { window.done = resolve }); 0")
+    button(page, "Keep").click()
+    (x, y), end = on_screen(page, LINE)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.evaluate("done()")
+    page.wait_for_selector(f"{STATUS}:text('Kept. Now draw a 0.')")
+    page.mouse.move(*end)
+    page.mouse.up()
+    page.wait_for_selector(f"{STATUS}:has-text('Not sure: 3')")
+    button(page, "Undo").click()  # only the new stroke is left
+    assert gray(page, CANVAS).max() == 0
+
+
+def test_a_digit_that_cannot_be_kept_stays_and_can_be_kept_later(alone: Alone) -> None:
+    page = alone()
+    page.locator(LABEL).select_option("9")
+    draw(page, [LINE])
+    page.evaluate("window.failed = true")
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:text('The disk is full.')")
+    assert page.locator(BEST).count()
+    page.evaluate("window.failed = false")
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:text('Kept. Now draw a 0.')")
+
+
+def test_keys_reach_the_pad_after_a_click_on_any_part_of_it(alone: Alone) -> None:
+    page = alone()
+    page.locator(LABEL).select_option("9")
+    draw(page, [LINE])
+    button(page, "Keep").click()
+    page.wait_for_selector(f"{STATUS}:text('Kept. Now draw a 0.')")
+    page.keyboard.press("7")
+    assert page.locator(LABEL).input_value() == "7"
+    draw(page, [LINE, LINE])
+    page.locator(".digit-pad .row").first.click()
+    page.keyboard.press("5")
+    assert page.locator(LABEL).input_value() == "5"
+    button(page, "Undo").click()
+    page.keyboard.press("Control+z")
+    assert gray(page, CANVAS).max() == 0
+
+
 @pytest.fixture(scope="module")
 def desk(open_pad: OpenPad) -> "Page":
     """A pad in JupyterLab that keeps drawings."""
@@ -263,7 +315,7 @@ def test_keep_writes_the_digit_with_its_label(page: "Page", lab: Lab) -> None:
     page.locator(LABEL).select_option("4")
     draw(page, DIGITS[4])
     button(page, "Keep").click()
-    page.wait_for_selector(f"{STATUS}:text('Kept. 1 digit in kept. Now draw a 5.')")
+    page.wait_for_selector(f"{STATUS}:text('Kept as 4. 1 digit in kept. Now draw a 5.')")
     (path,) = (lab.folder / "kept").rglob("*.png")
     assert path.parent.name == "4"
 
@@ -315,6 +367,13 @@ def test_ten_digits_drawn_with_a_finger_on_a_phone(open_pad: OpenPad) -> None:
     assert right <= 390
 
 
+def test_notebook_7_shows_the_pad(open_pad: OpenPad) -> None:
+    page = open_pad(app="notebooks")
+    assert page.locator("#jp-NotebookLogo, .jp-NotebookKernelLogo").count()  # JupyterLab has neither
+    draw(page, DIGITS[3])
+    assert page.locator(BEST).inner_text()[0] == "3"
+
+
 def executed(page: "Page", path: Path) -> dict[str, nbformat.NotebookNode]:
     """Wait until the last cell was executed, save the notebook, and return its cells by id."""
     page.wait_for_function(
@@ -356,7 +415,7 @@ def test_the_whole_notebook_runs_and_describes_what_was_drawn(open_notebook: Cal
     draw(page, DIGITS[3])
     assert page.locator(BEST).inner_text()[0] == "3"
     button(page, "Keep").click()
-    page.wait_for_selector(f"{STATUS}:has-text('Kept. 1 digit')")
+    page.wait_for_selector(f"{STATUS}:has-text('Kept as 3. 1 digit')")
     draw(page, DIGITS[3])
     page.evaluate(
         "window.before = [...window.jupyterapp.shell.currentWidget.content.model.cells].at(-2).executionCount"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ SMALL = 64  # a picture with at most this number of pixels per side shows one di
 WIDEST_STROKE = 0.35  # relative to the shorter side of the picture
 MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
 WIDEST = 8  # no digit has strokes that are wider, in pixels of MNIST
+MOST = 300  # shapes in a picture
 SURE = 0.9  # probability from which a digit counts as recognized
 STROKE_WIDTHS = 1.7, 3.6  # 90% of MNIST's training digits are between these, in pixels
 Picture = str | Path | bytes | Image.Image | np.ndarray | Tensor
@@ -105,7 +107,7 @@ def _open(picture: Picture, name: str) -> tuple[np.ndarray, float]:
             else:
                 file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
             width = max(file.size)
-            if width > 20 * min(file.size):
+            if not min(file.size) or width > 20 * min(file.size):
                 raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
             if file.width * file.height > MAX_PIXELS:
                 raise too_large
@@ -148,7 +150,6 @@ def _page(rgb: np.ndarray) -> np.ndarray:
         bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
         regions, _ = ndimage.label(bright)
         sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
-        sheet = ndimage.binary_opening(sheet, np.ones((7, 7)))  # removes noise at its edge
         smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
         # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
         has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
@@ -271,8 +272,11 @@ def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
     from scipy import ndimage
     from skimage.measure import regionprops
 
-    regions = sorted(regionprops(labels), key=lambda region: region.area)[-300:]
+    regions = sorted(regionprops(labels), key=lambda region: region.area)
+    regions = [region for region in regions if page[tuple(region.coords.T)].mean() > 0.5]  # not on the table
     regions = [region for region in regions if region.area > 0.01 * regions[-1].area]
+    if len(regions) > MOST:
+        raise ImageError(f"The picture shows more than {MOST} shapes. Crop it into several pictures.")
 
     def surrounds(outer: Any, inner: Any) -> bool:
         top, left, bottom, right = np.subtract(inner.bbox, outer.bbox[:2] * 2)
@@ -308,7 +312,8 @@ def _digits(labels: np.ndarray, page: np.ndarray) -> list[list[int]]:
     boxes = np.array([[*boxes[group, :2].min(axis=0), *boxes[group, 2:].max(axis=0)] for group in groups])
     height = boxes[:, 2] - boxes[:, 0]
     y, x = _overlaps(boxes)
-    same_row = (y > 0.4 * np.minimum.outer(height, height)) & (x > -5 * tallest)
+    lower = np.minimum.outer(height, height)
+    same_row = (y > 0.4 * lower) & ((x > -5 * tallest) | (y > 0.7 * lower))
     rows = sorted(_groups(same_row), key=lambda row: float(boxes[row][:, [0, 2]].mean()))
     return [
         [shapes[index].label for index in groups[digit]]
@@ -428,12 +433,23 @@ def classify(model: nn.Module, picture: Picture) -> list[FoundDigit]:
 
     Raises:
         ImageError: See `find_digits`.
+        ValueError: If the network does not return log-probabilities.
     """
     found = find_digits(picture)
-    training, device = model.training, next(model.parameters()).device
-    log_probs = model.eval()(normalize(torch.stack([digit.image for digit in found]))[:, None].to(device))
-    model.train(training)
-    for digit, each in zip(found, log_probs.exp().cpu(), strict=True):
+    images = normalize(torch.stack([digit.image for digit in found]))[:, None]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        probabilities = model.eval()(images.to(next(model.parameters(), images))).float().exp().cpu()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    sums = probabilities.sum(dim=-1)
+    if probabilities.shape != (len(found), 10) or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+        raise ValueError(
+            f"Expected log-probabilities [{len(found)}, 10], got values whose exponentials do not sum to 1 "
+            f"({list(probabilities.shape)}). End forward() with log_softmax(x, dim=1), and check that no weight is NaN."
+        )
+    for digit, each in zip(found, probabilities, strict=True):
         digit.probabilities = each
     return found
 
@@ -452,12 +468,15 @@ def save_digit(image: Tensor, label: int, folder: str | Path = "") -> Path:
         folder: Without it, the digit goes to `runs/my_digits`.
 
     Raises:
-        ValueError: If the label is not 0 to 9.
+        ValueError: If the label is not 0 to 9, or if this is not a digit in MNIST's format.
         WriteError: If the file cannot be written.
     """
     if label not in range(10):
         raise ValueError(f"A digit cannot have the label {label}. Choose one from 0 to 9.")
-    path = own_digits_folder(folder) / str(label) / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.png"
+    if not isinstance(image, Tensor) or (image.shape, image.dtype) != ((28, 28), torch.uint8):
+        raise ValueError("Expected a tensor uint8 [28, 28]. Convert a picture with find_digits first.")
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{uuid4().hex[:8]}.png"  # the clock may stand still
+    path = own_digits_folder(folder) / str(int(label)) / name
     file = io.BytesIO()
     Image.fromarray(image.numpy()).save(file, "PNG")
     atomic_write(path, file.getvalue())
@@ -476,12 +495,17 @@ def load_digits(folder: str | Path = "") -> DigitDataset:
         ImageError: If one is not an image in MNIST's format.
     """
     images, labels, folder = [], [], own_digits_folder(folder)
-    for path in sorted(folder.rglob("[0-9]/*.png")):
+    for path in sorted(folder.rglob("*.png")):
+        if path.name.startswith("."):  # macOS adds such files when it copies a folder
+            continue
+        if path.parent.name not in map(str, range(10)):
+            raise ImageError(f"{path} is not in a folder that is named after its label, 0 to 9. Move it, or remove it.")
         try:
-            image = torch.from_numpy(np.array(Image.open(path)))
+            with Image.open(path) as file:
+                mode, image = file.mode, torch.from_numpy(np.array(file))
         except Exception as error:  # Pillow raises nearly anything for a corrupted image
             raise ImageError(f"{path} is not an image that can be read. Remove it.") from error
-        if (image.shape, image.dtype) != ((28, 28), torch.uint8):
+        if (mode, image.shape) != ("L", (28, 28)):
             raise ImageError(f"{path} is not a gray image of 28×28 pixels. Remove it, or add it with save_digit.")
         images.append(image)
         labels.append(int(path.parent.name))

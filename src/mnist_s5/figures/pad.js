@@ -16,6 +16,7 @@ const STYLE = `.digit-pad {
   display: flex; flex-wrap: wrap; gap: 16px; max-width: 648px; padding: 4px; box-sizing: border-box;
   color: var(--jp-ui-font-color1, inherit); font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
   & * { box-sizing: border-box; margin: 0; touch-action: manipulation; } /* two fast taps are not a zoom */
+  &:focus { outline: none; } /* after a click between the buttons, so that keys do not reach the notebook */
   & :focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
   & canvas { display: block; background: black; border-radius: 3px; image-rendering: pixelated; }
   & .draw { flex: 1 1 240px; max-width: 280px; min-width: 0; position: relative; }
@@ -35,7 +36,7 @@ const STYLE = `.digit-pad {
     font: inherit; color: inherit; background: var(--soft); cursor: pointer;
     &:disabled { opacity: 0.45; cursor: default; }
     @media (hover: hover) { &:hover:enabled { border-color: currentColor; } }
-    @media (pointer: coarse) { min-height: 40px; }
+    @media (pointer: coarse) { min-height: 44px; min-width: 44px; }
   }
   & select { padding: 0 4px; }
   & option { color: black; background: white; }
@@ -171,6 +172,7 @@ class Pad {
     };
     Object.assign(this, { element, predict, leave: new AbortController() });
     element.classList.add("digit-pad");
+    element.tabIndex = -1;
     element.innerHTML = `<style>${STYLE}</style>${HTML}`;
     [this.canvas, this.image] = element.querySelectorAll("canvas");
     [this.undoButton, this.clearButton, this.keepButton] = element.querySelectorAll("button");
@@ -250,13 +252,13 @@ class Pad {
     const { key, shiftKey, target } = event;
     if (!event.composedPath().includes(this.element)) return;
     const [drawing, command] = [target === this.canvas, event.ctrlKey || event.metaKey];
-    const undo = drawing && ((command && key === "z") || key === "Backspace");
+    const undo = (command && key === "z") || (drawing && key === "Backspace");
     if (!undo && (command || event.altKey || (shiftKey && key === "Enter"))) return; // such as save, or run the cell
     event.stopPropagation();
     this.canvas.toggleAttribute("data-pointer", false);
-    if (/^\d$/.test(key) && target !== this.label) this.choose(key);
+    if (undo) this.lift(this.strokes.slice(0, -1));
+    else if (/^\d$/.test(key) && target !== this.label) this.choose(key);
     else if (!drawing) return;
-    else if (undo) this.lift(this.strokes.slice(0, -1));
     else if (key in ARROWS) this.step(...ARROWS[key].map((way) => way * STEP * (shiftKey ? 5 : 1)));
     else if (key === " " || key === "Enter") this.switchPen();
     else if (key === "Escape" || key === "Delete") this.lift([]);
@@ -293,7 +295,7 @@ class Pad {
     }
     const blank = !strokes.length;
     const hint = canvas.matches(":focus-visible:not([data-pointer])") ? KEYS : "Draw a digit";
-    this.hint.textContent = blank && !cursor ? hint : "";
+    this.hint.textContent = blank && !(cursor && canvas.matches(":focus")) ? hint : "";
     this.undoButton.disabled = this.clearButton.disabled = blank;
     this.keepButton.disabled = blank || !options.keep || !this.label.value;
   }
@@ -328,14 +330,16 @@ class Pad {
   }
 
   async keep() {
+    this.canvas.focus({ preventScroll: true }); // because its button will be disabled
     this.keepButton.disabled = true; // or a second click would keep the drawing twice
-    const label = Number(this.label.value);
+    const [label, kept] = [Number(this.label.value), this.strokes.length];
     const { text, error } = await this.answer(this.options.keep, { drawing: rasterize(this.strokes), label });
-    if (error) return this.show({ error });
-    const next = (label + 1) % 10;
-    this.lift([]);
+    const next = error ? label : (label + 1) % 10;
+    if (!error) this.strokes = this.strokes.slice(kept); // the next digit may have been started
+    if (!error && this.pointer === null) this.update();
     this.choose(next);
-    this.status.textContent = `${text} Now draw a ${next}.`;
+    this.element.toggleAttribute("data-sure", false);
+    this.status.textContent = error ?? `${text} Now draw a ${next}.`;
   }
 
   show({ image, probabilities, layers, error = "" }) {

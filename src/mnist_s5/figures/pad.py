@@ -135,4 +135,4 @@ class DrawingPad(anywidget.AnyWidget):
     def _keep(self, pixels: np.ndarray, label: int) -> tuple[dict[str, Any], list[bytes]]:
         save_digit(to_mnist(pixels / 255), label, self.folder)
         count = len(list(Path(self.folder).glob("[0-9]/*.png")))
-        return {"count": count, "text": f"Kept. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
+        return {"count": count, "text": f"Kept as {label}. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
