@@ -61,9 +61,9 @@ def predict(args: argparse.Namespace) -> int:
             tqdm.write(f"{path}: {found[0]}")
         else:
             tqdm.write(f"{path}: {' '.join(str(digit.label) if digit.sure else '?' for digit in found)}")
-            for number, digit in enumerate(found, 1):
+            for which, digit in enumerate(found, 1):
                 if not digit.sure:
-                    tqdm.write(f"{path}, digit {number}: {digit}")
+                    tqdm.write(f"{path}, digit {which}: {digit}")
         if args.show:
             _show(args.show / f"{number}-{Path(path).stem[:80]}.png", path, found)
     return failed

@@ -8,11 +8,13 @@ import pytest
 import torch
 from photos import PHOTOS, blue_pen, chalk, scan, two_digits, two_rows
 from PIL import Image, ImageDraw, ImageOps
+from torch import nn
 
 import mnist_s5 as s5
 from mnist_s5.data.pictures import (
     FoundDigit,
     ImageError,
+    _shapes,
     classify,
     find_digits,
     load_digits,
@@ -298,12 +300,58 @@ def test_a_digit_found_in_a_picture_is_kept(sample: Sample, tmp_path: Path) -> N
     assert torch.equal(load_digits(tmp_path).data[0], found.image)
 
 
+def test_digits_far_apart_on_one_line_are_read_from_left_to_right(sample: Sample) -> None:
+    page = np.zeros((160, 1500), np.uint8)
+    for index, label in enumerate((1, 2, 3)):
+        top, left = 60 - 15 * index, 20 + 650 * index
+        page[top : top + 84, left : left + 84] = np.kron(sample[1].data[100 * label].numpy(), np.ones((3, 3), np.uint8))
+    model, _ = s5.load_checkpoint()
+    assert [digit.label for digit in s5.classify(model, 255 - page)] == [1, 2, 3]
+
+
+def test_a_shape_on_the_table_is_not_a_digit() -> None:
+    page, labels = np.ones((100, 100), bool), np.zeros((100, 100), int)
+    page[:, :40] = False
+    labels[10:90, :38], labels[40:60, 60:70] = 1, 2
+    assert [shape.label for shape in _shapes(labels, page)] == [2]
+
+
+def test_a_crowded_page_is_not_read_in_part() -> None:
+    page = np.full((800, 800), 255, np.uint8)
+    for row in range(10, 790, 36):
+        for column in range(10, 790, 36):
+            page[row : row + 20, column : column + 4] = 0
+    with pytest.raises(ImageError, match="more than 300 shapes"):
+        find_digits(page)
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Softmax(dim=1)])
+def test_a_network_without_log_probabilities_is_an_error(sample: Sample, last: nn.Module) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dropout().eval(), nn.Linear(784, 10), last)
+    with pytest.raises(ValueError, match="log_softmax"):
+        s5.classify(model, sample[1].data[300])
+    assert [layer.training for layer in model] == [True, False, True, True]
+
+
 def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot have the label 10"):
         save_digit(torch.zeros(28, 28, dtype=torch.uint8), 10, tmp_path)
     with pytest.raises(FileNotFoundError, match="There are no digits in"):
         load_digits(tmp_path)
-    (tmp_path / "3").mkdir()
+    for image in (torch.zeros(28, 28), torch.zeros(29, 28, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="Expected a tensor uint8"):
+            save_digit(image, 3, tmp_path)
+    save_digit(torch.zeros(28, 28, dtype=torch.uint8), torch.tensor(3), tmp_path)  # type: ignore[arg-type]
+    (tmp_path / "3" / "._copied.png").touch()  # as macOS leaves them
+    assert load_digits(tmp_path).targets.tolist() == [3]
+    (tmp_path / "12").mkdir()
+    Image.new("L", (28, 28)).save(tmp_path / "12" / "a.png")
+    with pytest.raises(ImageError, match="not in a folder that is named after its label"):
+        load_digits(tmp_path)
+    (tmp_path / "12" / "a.png").unlink()
+    Image.new("P", (28, 28)).save(tmp_path / "3" / "large.png")
+    with pytest.raises(ImageError, match="not a gray image of 28×28 pixels"):
+        load_digits(tmp_path)
     Image.new("L", (30, 30)).save(tmp_path / "3" / "large.png")
     with pytest.raises(ImageError, match="not a gray image of 28×28 pixels"):
         load_digits(tmp_path)

@@ -67,6 +67,12 @@ def _(image: Tensor) -> tuple[int, int]:
     return round(row - 14), round(column - 14)
 
 
+@shift_to_center.mistake("The shifts are not whole pixels. Use round().")
+def _(image: Tensor) -> tuple[float, float]:
+    row, column = _centers(image)
+    return 14 - row, 14 - column
+
+
 @shift_to_center.mistake("This is where the center of mass is. Return by how much it has to be shifted.")
 def _(image: Tensor) -> tuple[int, int]:
     row, column = _centers(image)
@@ -79,7 +85,7 @@ def _(image: Tensor) -> tuple[int, int]:
     return int(14 - row), int(14 - column)
 
 
-@shift_to_center.mistake("The middle of 28 pixels is 13.5, but MNIST's center of mass is at 14.")
+@shift_to_center.mistake("The shifts are half a pixel too small. Use 14, not 13.5, and round(), not floor().")
 def _(image: Tensor) -> tuple[int, int]:
     row, column = _centers(image)
     return round(13.5 - row), round(13.5 - column)
@@ -90,8 +96,9 @@ def _model_and_digit(generator: Generator) -> tuple[nn.Module, Tensor, int, int]
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.LogSoftmax(dim=1)).eval()
     with torch.no_grad():
         for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) / 5)
-    x = 3 * torch.rand(1, 1, 8, 8, generator=generator) - 0.4242
+            weight.copy_(torch.randn(weight.shape, generator=generator) / 20)
+    x = 3 * torch.rand(1, 1, 8, 8, generator=generator) - 0.4
+    x[..., 0, 0] = -0.4242  # there is background in every digit
     return model, x, random_int(generator, 0, 10), (3, 5)[random_int(generator, 0, 2)]
 
 
@@ -166,6 +173,18 @@ def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
         return model(x)[0, label] - _fall(model, x, label, side, reach=side // 2, fill=-0.4242)
 
 
+@occlusion.mistake("Every square stays covered. Cover a new copy of the image for each pixel: x.clone().")
+def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
+    reach, falls, covered = side // 2, torch.zeros(x.shape[2:]), x.clone()
+    with torch.no_grad():
+        for row in range(x.shape[2]):
+            for column in range(x.shape[3]):
+                top, left = max(0, row - reach), max(0, column - reach)
+                covered[..., top : row + reach + 1, left : column + reach + 1] = -0.4242
+                falls[row, column] = model(x)[0, label] - model(covered)[0, label]
+    return falls
+
+
 @occlusion.mistake("This compares probabilities. Compare the log-probabilities that the model returns.")
 def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
     with torch.no_grad():
@@ -180,7 +199,12 @@ def _hidden_and_labels(generator: Generator) -> tuple[Tensor, Tensor, Tensor, in
     centers = torch.randn(4, 6, generator=generator) * torch.tensor([[0.5], [1.0], [2.0], [4.0]])
     known = centers[labels] + torch.randn(n, 6, generator=generator)
     of = torch.randint(0, 4, (12,), generator=generator)
-    return centers[of] + 1.5 * torch.randn(12, 6, generator=generator), known, labels, 5
+    return (
+        centers[of] + 1.5 * torch.randn(12, 6, generator=generator),
+        known,
+        labels,
+        (3, 5, 9)[random_int(generator, 0, 3)],
+    )
 
 
 @exercise(
@@ -219,6 +243,11 @@ def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
     return labels[(hidden @ known.T).topk(k).indices].mode(dim=1).values
 
 
+@neighbors_vote.mistake("This always uses five neighbors. Use k.")
+def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
+    return labels[torch.cdist(hidden, known).topk(5, largest=False).indices].mode(dim=1).values
+
+
 @neighbors_vote.mistake("This averages the labels. A label is a name, so count how often each one occurs.")
 def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
     nearest = torch.cdist(hidden, known).topk(k, largest=False).indices
@@ -233,16 +262,16 @@ def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
 
 @exercise(
     title="An interval for few digits",
-    task="With 9 of 10 digits right, 90% ± 18.6% would include 108%. Wilson's interval cannot exceed 100%. With the "
-    "fraction p of n digits and z = 1.96, its middle is (p + z²/2n) / (1 + z²/n), and half of its width is z √(p (1 − "
-    "p) / n + z²/4n²) / (1 + z²/n). Return both of its ends.",
+    task="With the fraction p of n digits and z = 1.96, the common interval is p ± z √(p (1 − p) / n). With 9 of 10 "
+    "digits right, it is 90% ± 18.6%, which includes 108%. Wilson's interval cannot exceed 100%. Its middle is (p + "
+    "z²/2n) / (1 + z²/n), and half of its width is z √(p (1 − p) / n + z²/4n²) / (1 + z²/n). Return both of its ends.",
     hint="Compute 1 + z²/n first: both parts are divided by it. z²/2n means z² / (2 n).",
     difficulty=1,
     minutes=10,
     make_inputs=lambda generator: (random_int(generator, 5, 16), random_int(generator, 16, 60)),
 )
 def wilson_interval(correct: int, digits: int) -> tuple[float, float]:
-    """correct: number of correct predictions; digits: of all. Return the lower and upper end, as fractions of 1."""
+    """correct: number of correct predictions, of this many digits. Return the lower and upper end, from 0 to 1."""
     p, z = correct / digits, 1.96
     middle = p + z**2 / (2 * digits)
     half = z * math.sqrt(p * (1 - p) / digits + z**2 / (4 * digits**2))
@@ -286,6 +315,14 @@ def _(correct: int, digits: int) -> tuple[float, float]:
 def _(correct: int, digits: int) -> tuple[float, float]:
     _, half, scale = _wilson(correct, digits)
     middle = correct / digits + 1.96**2 / 2 * digits
+    return (middle - half) / scale, (middle + half) / scale
+
+
+@wilson_interval.mistake("In Python, z**2 / 4 * n**2 multiplies by n². Write z**2 / (4 * n**2).")
+def _(correct: int, digits: int) -> tuple[float, float]:
+    p, z = correct / digits, 1.96
+    middle, _, scale = _wilson(correct, digits)
+    half = z * math.sqrt(p * (1 - p) / digits + z**2 / 4 * digits**2)
     return (middle - half) / scale, (middle + half) / scale
 
 
