@@ -203,7 +203,7 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert 40 < own["pictures"]["resized"] < 60
         assert own["pictures"]["find_digits"] > 95
         assert (own["digits"], own["dataset"]) == (240, "pictures")
-        assert own["accuracy"] == pytest.approx(own["pictures"]["find_digits"])
+        assert own["accuracy"] == pytest.approx(own["pictures"]["find_digits"], abs=0.06)  # rounded
     if "faster" in metrics:
         assert metrics["faster"]["test_accuracy"] > 98
         assert metrics["faster"]["loading_ratio"] > 1
