@@ -40,7 +40,7 @@ const predict = async (drawing) => { window.asked.push(drawing.pixels); return w
 const keep = async ({ label }) => {
     window.label = label;
     await window.wait;
-    return window.failed ? { error: "The disk is full." } : { count: 1, text: "Kept." };
+    return window.failed ? { error: "The disk is full." } : { text: "Kept." };
 };
 digitPad(document.querySelector("#pad"), predict, { keep });
 </script>

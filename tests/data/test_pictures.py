@@ -313,16 +313,17 @@ def test_a_shape_on_the_table_is_not_a_digit() -> None:
     page, labels = np.ones((100, 100), bool), np.zeros((100, 100), int)
     page[:, :40] = False
     labels[10:90, :38], labels[40:60, 60:70] = 1, 2
-    assert [shape.label for shape in _shapes(labels, page)] == [2]
+    assert [shape.label for shape in _shapes(labels, page, "")] == [2]
 
 
-def test_a_crowded_page_is_not_read_in_part() -> None:
+def test_a_crowded_page_is_not_read_in_part(tmp_path: Path) -> None:
     page = np.full((800, 800), 255, np.uint8)
     for row in range(10, 790, 36):
         for column in range(10, 790, 36):
             page[row : row + 20, column : column + 4] = 0
-    with pytest.raises(ImageError, match="more than 300 shapes"):
-        find_digits(page)
+    Image.fromarray(page).save(tmp_path / "crowded.png")
+    with pytest.raises(ImageError, match=r"crowded.png shows more than 300 shapes"):
+        find_digits(tmp_path / "crowded.png")
 
 
 @pytest.mark.parametrize("last", [nn.Identity(), nn.Softmax(dim=1)])
@@ -336,8 +337,10 @@ def test_a_network_without_log_probabilities_is_an_error(sample: Sample, last: n
 def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot have the label 10"):
         save_digit(torch.zeros(28, 28, dtype=torch.uint8), 10, tmp_path)
-    with pytest.raises(FileNotFoundError, match="There are no digits in"):
+    with pytest.raises(FileNotFoundError, match=r"There are no digits in .*\d\. Draw some"):
         load_digits(tmp_path)
+    with pytest.raises(FileNotFoundError, match="typo, which is not a folder"):
+        load_digits(tmp_path / "typo")
     for image in (torch.zeros(28, 28), torch.zeros(29, 28, dtype=torch.uint8)):
         with pytest.raises(ValueError, match="Expected a tensor uint8"):
             save_digit(image, 3, tmp_path)

@@ -264,7 +264,7 @@ def _overlaps(boxes: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
+def _shapes(labels: np.ndarray, page: np.ndarray, name: str) -> list[Any]:
     """Return the labeled regions without specks, boxes around something, and what touches the edge of the page.
 
     If nothing large remains, what touches the edge is returned, too.
@@ -276,7 +276,7 @@ def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
     regions = [region for region in regions if page[tuple(region.coords.T)].mean() > 0.5]  # not on the table
     regions = [region for region in regions if region.area > 0.01 * regions[-1].area]
     if len(regions) > MOST:
-        raise ImageError(f"The picture shows more than {MOST} shapes. Crop it into several pictures.")
+        raise ImageError(f"{name} shows more than {MOST} shapes. Crop it into several pictures.")
 
     def surrounds(outer: Any, inner: Any) -> bool:
         top, left, bottom, right = np.subtract(inner.bbox, outer.bbox[:2] * 2)
@@ -291,9 +291,9 @@ def _shapes(labels: np.ndarray, page: np.ndarray) -> list[Any]:
     return kept if kept and 3 * kept[-1].area > regions[-1].area else regions
 
 
-def _digits(labels: np.ndarray, page: np.ndarray) -> list[list[int]]:
+def _digits(labels: np.ndarray, page: np.ndarray, name: str) -> list[list[int]]:
     """Return the labels of the regions of each digit, in reading order."""
-    shapes = _shapes(labels, page)
+    shapes = _shapes(labels, page, name)
     boxes = np.array([shape.bbox for shape in shapes]).reshape(-1, 4)
     (height, width), area = (boxes[:, 2:] - boxes[:, :2]).T, np.array([shape.area for shape in shapes])
     tall = height > 0.3 * width
@@ -374,7 +374,7 @@ def _one_shape(rgb: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     return contrast, [contrast > 0.3 * contrast.max()] if contrast.max() > MIN_CONTRAST else []
 
 
-def _all_shapes(rgb: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def _all_shapes(rgb: np.ndarray, name: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the contrast with the background, without lines, float [H, W], and a mask for each digit."""
     from scipy import ndimage
 
@@ -387,7 +387,7 @@ def _all_shapes(rgb: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         return contrast.clip(max=peak), []
     contrast = _without_lines(contrast, page, 0.3 * peak)
     labels, _ = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
-    return contrast, [np.isin(labels, numbers) for numbers in _digits(labels, page)]
+    return contrast, [np.isin(labels, numbers) for numbers in _digits(labels, page, name)]
 
 
 def find_digits(picture: Picture) -> list[FoundDigit]:
@@ -405,7 +405,7 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     rgb, scale = _open(picture, name)
     small = max(rgb.shape) * scale <= SMALL
-    contrast, shapes = _one_shape(rgb) if small else _all_shapes(rgb)
+    contrast, shapes = _one_shape(rgb) if small else _all_shapes(rgb, name)
     found = []
     for mask in shapes:
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
@@ -506,9 +506,12 @@ def load_digits(folder: str | Path = "") -> DigitDataset:
         except Exception as error:  # Pillow raises nearly anything for a corrupted image
             raise ImageError(f"{path} is not an image that can be read. Remove it.") from error
         if (mode, image.shape) != ("L", (28, 28)):
-            raise ImageError(f"{path} is not a gray image of 28×28 pixels. Remove it, or add it with save_digit.")
+            raise ImageError(f"{path} is not a gray image of 28×28 pixels. Remove it.")
         images.append(image)
         labels.append(int(path.parent.name))
     if not images:
-        raise FileNotFoundError(f"There are no digits in {folder}. Draw some, choose their label, and keep them.")
+        missing = "" if folder.is_dir() else ", which is not a folder"
+        raise FileNotFoundError(
+            f"There are no digits in {folder}{missing}. Draw some, choose their label, and keep them."
+        )
     return DigitDataset(torch.stack(images), torch.tensor(labels), "own")

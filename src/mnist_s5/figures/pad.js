@@ -383,7 +383,7 @@ class Pad {
  * predict(drawing) gets { pixels: Uint8Array, width, height } and returns a promise of { image: Uint8Array(784),
  * probabilities: number[10], layers: [{ name, count, height, width, pixels: Uint8Array }] } or of { error }.
  *
- * Options: keep({ drawing, label }) returns a promise of { count, text } or of { error }. Without it, drawings cannot
+ * Options: keep({ drawing, label }) returns a promise of { text } or of { error }. Without it, drawings cannot
  * be kept. The pad says no_answer if there is no answer. Below the probability not_sure, it names two digits.
  */
 export function digitPad(element, predict, options = {}) {

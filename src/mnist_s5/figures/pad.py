@@ -9,7 +9,6 @@ from typing import Any
 import anywidget
 import numpy as np
 import torch
-import traitlets
 from IPython import get_ipython
 from IPython.display import display
 from torch import Tensor, nn
@@ -83,13 +82,13 @@ class DrawingPad(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_name("pad.js")
-    folder = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, model: nn.Module, folder: str | Path = "") -> None:
         self.model = model
         self.image: Tensor | None = None
         self.probabilities: Tensor | None = None
-        super().__init__(folder=str(own_digits_folder(folder)))
+        self.folder = own_digits_folder(folder)
+        super().__init__()
         self.on_msg(self._reply)
 
     def open(self) -> None:
@@ -134,5 +133,5 @@ class DrawingPad(anywidget.AnyWidget):
 
     def _keep(self, pixels: np.ndarray, label: int) -> tuple[dict[str, Any], list[bytes]]:
         save_digit(to_mnist(pixels / 255), label, self.folder)
-        count = len(list(Path(self.folder).glob("[0-9]/*.png")))
-        return {"count": count, "text": f"Kept as {label}. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
+        count = len(list(self.folder.glob("[0-9]/*.png")))
+        return {"text": f"Kept as {label}. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
