@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import nn
 
 import mnist_s5 as s5
+from mnist_s5.data import pictures
 from mnist_s5.data.pictures import (
     FoundDigit,
     ImageError,
-    _shapes,
     classify,
     find_digits,
     load_digits,
@@ -309,11 +309,16 @@ def test_digits_far_apart_on_one_line_are_read_from_left_to_right(sample: Sample
     assert [digit.label for digit in s5.classify(model, 255 - page)] == [1, 2, 3]
 
 
-def test_a_shape_on_the_table_is_not_a_digit() -> None:
-    page, labels = np.ones((100, 100), bool), np.zeros((100, 100), int)
-    page[:, :40] = False
-    labels[10:90, :38], labels[40:60, 60:70] = 1, 2
-    assert [shape.label for shape in _shapes(labels, page, "")] == [2]
+def test_the_table_around_a_sheet_is_not_a_digit(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.full((200, 250), 85.0)
+    picture[40:160, 30:130] = 220
+    picture[72:128, 52:108] -= 0.6 * np.kron(sample[1].data[400].numpy(), np.ones((2, 2)))
+    page = picture > 200
+    page[72:128, 52:108] = True
+    page[80:120, 130:134] = True  # a part of the table is taken for a part of the sheet
+    monkeypatch.setattr(pictures, "_page", lambda rgb: page)
+    (found,) = find_digits(picture.astype(np.uint8))
+    assert 50 < found.box[0] < 110
 
 
 def test_a_crowded_page_is_not_read_in_part(tmp_path: Path) -> None:

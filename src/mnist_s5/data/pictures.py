@@ -273,7 +273,6 @@ def _shapes(labels: np.ndarray, page: np.ndarray, name: str) -> list[Any]:
     from skimage.measure import regionprops
 
     regions = sorted(regionprops(labels), key=lambda region: region.area)
-    regions = [region for region in regions if page[tuple(region.coords.T)].mean() > 0.5]  # not on the table
     regions = [region for region in regions if region.area > 0.01 * regions[-1].area]
     if len(regions) > MOST:
         raise ImageError(f"{name} shows more than {MOST} shapes. Crop it into several pictures.")
@@ -381,7 +380,7 @@ def _all_shapes(rgb: np.ndarray, name: str) -> tuple[np.ndarray, list[np.ndarray
     page = _page(rgb)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
-    contrast = _contrast(rgb)
+    contrast = np.where(page, _contrast(rgb), 0)
     peak = float(np.quantile(contrast, 1 - 60 / contrast.size))  # a digit has more pixels
     if peak < MIN_CONTRAST:
         return contrast.clip(max=peak), []
