@@ -200,7 +200,8 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert len(metrics["history"]) >= 10
     if "own_digits" in metrics:
         own = metrics["own_digits"]
-        assert 40 < own["pictures"]["resized"] < 60
+        # 50.4 with the pretrained weights, 32.5 with weights trained on the sample; always far below the last step
+        assert 25 < own["pictures"]["resized"] < 60
         assert own["pictures"]["find_digits"] > 95
         assert (own["digits"], own["dataset"]) == (240, "pictures")
         assert own["accuracy"] == pytest.approx(own["pictures"]["find_digits"], abs=0.06)  # rounded
