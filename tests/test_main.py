@@ -16,7 +16,7 @@ from PIL import Image
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
-from mnist_s5.data import download, pictures
+from mnist_s5.data import digits, pictures
 from mnist_s5.jobs import doctor
 from mnist_s5.training.checkpoint import save_checkpoint
 
@@ -103,7 +103,7 @@ def test_data_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path))
-    monkeypatch.setattr(download, "MIRRORS", ())
+    monkeypatch.setattr(digits, "MIRRORS", ())
     assert main(["data"]) == 1
     assert "use source='sample'" in capsys.readouterr().err
 
@@ -119,8 +119,8 @@ def test_doctor_says_ok_line_by_line(capsys: pytest.CaptureFixture[str]) -> None
 def test_doctor_verifies_the_raw_files_and_downloads_nothing(
     tiny: dict[str, bytes], mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror,))
-    raw = download.data_folder() / "MNIST" / "raw"
+    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
+    raw = digits.data_folder() / "MNIST" / "raw"
     assert main(["doctor"]) == 0
     assert "is empty. The sample is used until you run: mnist-s5 data" in capsys.readouterr().out
     raw.mkdir(parents=True)

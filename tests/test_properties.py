@@ -13,7 +13,7 @@ from PIL import Image
 
 import mnist_s5 as s5
 from mnist_s5.data.pictures import ImageError, find_digits
-from mnist_s5.jobs.parameters import RunError, _from_text, check_cells, check_value
+from mnist_s5.jobs.runs import RunError, _from_text, check_cells, check_value
 from mnist_s5.training.checkpoint import CheckpointError
 from mnist_s5.training.recipes import RECIPES, Recipe
 

@@ -23,7 +23,7 @@ from .figures.images import (
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
 from .figures.pad import DrawingPad as DrawingPad
 from .files import course_path as course_path
-from .jobs.parameters import check_parameters as check_parameters
+from .jobs.runs import check_parameters as check_parameters
 from .jobs.runs import last_checkpoint as last_checkpoint, new_run as new_run, recorded as recorded
 from .model import Net as Net
 from .training.checkpoint import load_checkpoint as load_checkpoint, write_metrics as write_metrics

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.parameters import parse_parameters
-    from .jobs.runs import find_notebooks, new_run, run_notebook
+    from .jobs.runs import find_notebooks, new_run, parse_parameters, run_notebook
     from .training.checkpoint import read_metrics
 
     notebooks = find_notebooks(args.notebooks or ["all"])
@@ -98,8 +97,7 @@ def _expand(pattern: str) -> list[str]:
 
 
 def data(args: argparse.Namespace) -> int:
-    from .data.digits import load_mnist
-    from .data.download import data_folder
+    from .data.digits import data_folder, load_mnist
 
     train, test = load_mnist("mnist")
     print(f"full MNIST, verified: {len(train):,} training and {len(test):,} test digits in {data_folder()}")

@@ -8,7 +8,7 @@ import pytest
 
 import mnist_s5 as s5
 from mnist_s5.jobs import runs
-from mnist_s5.jobs.parameters import RunError
+from mnist_s5.jobs.runs import RunError
 from mnist_s5.training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, save_checkpoint
 
 
