@@ -1,4 +1,4 @@
-"""The command line: mnist-s5 run, predict, data, and doctor."""
+"""The command line: mnist-s5 run, sweep, compare, predict, data, and doctor."""
 
 import argparse
 import glob
@@ -6,12 +6,15 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .data.pictures import FoundDigit
 
 
@@ -32,6 +35,76 @@ def run(args: argparse.Namespace) -> int:
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
         print(f"{after['test_accuracy']:.2f}% of {of}")
     print(f"The notebooks, their figures, and metrics.json are in {folder}")
+    return 0
+
+
+def sweep(args: argparse.Namespace) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from .files import atomic_write
+    from .jobs import sweep
+    from .jobs.compare import read_runs
+    from .jobs.runs import RunError, find_notebooks, new_run
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
+    if bool(args.each) == bool(args.notebooks):
+        raise RunError('Pass the notebooks to run, or --each "class/*.ipynb" for copies of one notebook.')
+    folder = new_run(args.out).resolve()
+    if args.each:
+        runs = sweep.copies(args.each, args.parameters, folder)
+    else:
+        runs = sweep.combinations(find_notebooks(args.notebooks), args.parameters, folder)
+    missing = [run for run in runs if not run.finished()]
+    for run in missing:
+        run.folder.mkdir(exist_ok=True)  # so that the table lists it
+    print(f"The sweep's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
+    threads = max(1, torch.get_num_threads() // args.jobs)
+    if args.on == "ray":
+        results = sweep.run_on_ray(missing, threads, args.address, args.timeout)
+    else:
+        results = sweep.run_here(missing, threads, args.jobs, args.timeout)
+    with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
+        for run, error in results:
+            bar.update()
+            if error:
+                atomic_write(run.folder / sweep.ERROR_FILE, error.encode())
+                tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
+    table = read_runs([folder])
+    table.to_csv(folder / "runs.csv", index=False)
+    _print_runs(table)
+    print(f"The table is in {folder / 'runs.csv'}")
+    return int((table["status"] != "finished").any())
+
+
+def _print_runs(table: "pd.DataFrame") -> None:
+    """Print each run with its main results, and below, why runs failed."""
+    names = [name for name in table if name.startswith("exercises_")]
+    names = [name for name in ("run", "status", "dataset", "test_accuracy", "train_seconds", *names) if name in table]
+    short = table[names].rename(columns=lambda name: name.rpartition(".")[2])
+    print(short.to_string(index=False, na_rep="", float_format="{:.2f}".format))
+    for run in table[table["error"] != ""].itertuples():
+        print(f"{run.run}: {run.error}")
+
+
+def compare(args: argparse.Namespace) -> int:
+    from .jobs.compare import compare_runs, read_runs, write_tensorboard
+
+    runs = read_runs(args.runs)
+    groups, differences = compare_runs(runs, args.metric)
+    if args.csv:
+        runs.to_csv(args.csv, index=False)
+    if args.tensorboard:
+        write_tensorboard(runs, args.tensorboard)
+    if args.json:
+        parts = {"runs": runs, "groups": groups.reset_index(), "differences": differences}
+        print(json.dumps({name: json.loads(part.to_json(orient="records")) for name, part in parts.items()}))
+        return 0
+    print(groups.to_string(float_format="{:.2f}".format))
+    if len(differences):
+        print(f"\n{differences.to_string(index=False, float_format='{:.3f}'.format)}")
+    for run in runs[runs["status"] != "finished"].itertuples():
+        print(f"{run.run} is {run.status}, and not counted. {run.error}")
     return 0
 
 
@@ -114,9 +187,9 @@ def doctor(args: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _seconds(text: str) -> int:
+def _at_least_1(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is invalid. It must be a whole number of seconds, at least 1.")
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid. It must be a whole number, at least 1.")
     return int(text)
 
 
@@ -128,35 +201,62 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
+    command.set_defaults(call=run)
+    _add_run_options(command, "set a notebook parameter (may be repeated)")
+    command.add_argument(
+        "--timeout", type=_at_least_1, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
+    )
+
+    command = commands.add_parser("sweep", help="run notebooks with each combination of parameters, or many copies")
+    command.set_defaults(call=sweep)
+    _add_run_options(command, "values of a parameter, such as fast,best or 1..5 (may be repeated)")
+    command.add_argument("--each", metavar="PATTERN", help='run each notebook that matches, such as "class/*.ipynb"')
+    command.add_argument("--jobs", type=_at_least_1, default=1, metavar="N", help="runs at a time (default: 1)")
+    command.add_argument("--on", choices=["ray"], help="run on a Ray cluster; --jobs divides the CPUs of each node")
+    command.add_argument("--address", help="address of the Ray cluster (default: start one on this machine)")
+    command.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="stop a run if it takes longer")
+
+    command = commands.add_parser("compare", help="compare the results of runs")
+    command.set_defaults(call=compare)
+    command.add_argument("runs", nargs="+", metavar="RUNS", help="folders of runs or of sweeps")
+    command.add_argument("--metric", default="test_accuracy", help="what to compare (default: test_accuracy)")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write the table of runs to this file")
+    command.add_argument("--tensorboard", type=Path, metavar="DIR", help="write event files for TensorBoard")
+
+    command = commands.add_parser("predict", help="classify the digits in each image")
+    command.set_defaults(call=predict)
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
+    command.add_argument("--json", action="store_true", help="print one JSON object per image")
+    command.add_argument("--show", type=Path, metavar="DIR", help="write the images that the network got to DIR")
+    help = "weights to use instead of the pretrained ones: a file, or a run's folder"
+    command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
+
+    commands.add_parser("data", help="download full MNIST, or verify it").set_defaults(call=data)
+    commands.add_parser("doctor", help="check whether this machine can run the course").set_defaults(call=doctor)
+    return parser
+
+
+def _add_run_options(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all")
+    command.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters", help=help
+    )
+    command.add_argument("--out", default="", metavar="DIR", help="folder to write to (default: a new one in runs/)")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line, and return its status: 0, 1 after one sentence on standard error, or 130 if interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal without Unicode
-    parser = argparse.ArgumentParser("mnist-s5", description="Digit classification on MNIST, notebook first.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
-    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all (the default)")
-    command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
-                         help="set a notebook parameter (may be repeated)")  # fmt: skip
-    command.add_argument("--out", default="", metavar="DIR", help="the run's folder (default: a new one under runs/)")
-    command.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
-    )
-    command.set_defaults(call=run)
-    command = commands.add_parser("predict", help="classify the digits in each image")
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
-    command.add_argument("--json", action="store_true", help="print one JSON object per image")
-    command.add_argument(
-        "--show", type=Path, metavar="DIR", help="write the images that the network got to this folder"
-    )
-    help = "weights to use instead of the pretrained ones: a file, or a run's folder"
-    command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
-    command.set_defaults(call=predict)
-    commands.add_parser("data", help="download full MNIST, or verify it").set_defaults(call=data)
-    commands.add_parser("doctor", help="check whether this machine can run the course").set_defaults(call=doctor)
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
         return args.call(args)
     except ModuleNotFoundError as error:

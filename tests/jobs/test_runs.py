@@ -14,7 +14,7 @@ from mnist_s5.training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, save_ch
 
 def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(RunError, match="small stopped: AssertionError: slow"):
+    with pytest.raises(RunError, match=r"small stopped in cell \[3\]: AssertionError: slow"):
         runs.run_notebook(notebook, tmp_path / "out", {"fast": False})
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small-unfinished.ipynb"]
 

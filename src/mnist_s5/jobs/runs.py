@@ -261,8 +261,9 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], timeo
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
 
-    def stopped(why: str) -> RunError:
-        return RunError(f"{notebook.stem} stopped: {why} (see {unfinished}).")
+    def stopped(why: str, cell: int | None = None) -> RunError:
+        place = f" in cell [{cell}]" if cell else ""
+        return RunError(f"{notebook.stem} stopped{place}: {why} (see {unfinished}).")
 
     paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
     options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": timeout}
@@ -270,7 +271,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], timeo
     try:
         done = execute_notebook(*paths, parameters, **options)
     except PapermillExecutionError as error:
-        raise stopped(f"{error.ename}: {error.evalue}") from None
+        raise stopped(f"{error.ename}: {error.evalue}", error.exec_count) from None
     except TimeoutError:
         raise stopped(f"a cell took more than {timeout} seconds") from None
     except RuntimeError as error:  # the kernel died

@@ -1,0 +1,241 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+import mnist_s5 as s5
+from mnist_s5.__main__ import main
+from mnist_s5.data import digits
+from mnist_s5.jobs.compare import compare_runs, read_runs, write_tensorboard
+from mnist_s5.jobs.runs import RunError
+from mnist_s5.jobs.sweep import combinations, copies, expand
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+SCORES = """
+import json, os, pathlib, sys
+assert count < 3, "too many"
+facts = {"test_accuracy": 10.0 * count, "threads": os.environ["OMP_NUM_THREADS"], "student": student}
+pathlib.Path(run_dir, "metrics.json").write_text(json.dumps(facts))
+"""
+
+
+def write(path: Path, *cells: str) -> Path:
+    declared = 'count: int = 1\nname: str = ""\nstudent: str = ""\nrun_dir: str = ""'
+    parts = [nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]})]
+    parts += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=parts, metadata=KERNEL), path)
+    return path
+
+
+def test_lists_and_ranges() -> None:
+    assert expand("fast,best") == ["fast", "best"]
+    assert expand("1..3,7,2") == ["1", "2", "3", "7"]
+    assert expand("-2..0") == ["-2", "-1", "0"]
+    assert expand("0.5") == ["0.5"]
+    with pytest.raises(RunError, match=r"The range 5\.\.1 is empty"):
+        expand("5..1")
+
+
+def test_each_combination_has_its_folder(tmp_path: Path) -> None:
+    notebook = write(tmp_path / "n.ipynb")
+    runs = combinations([notebook], [("name", "a/b,c"), ("count", "1..2")], tmp_path)
+    assert [run.folder.name for run in runs] == [f"name={n},count={c}" for n in ("a_b", "c") for c in (1, 2)]
+    assert runs[1].parameters == {"name": "a/b", "count": "2"}
+    with pytest.raises(RunError, match="same folder"):
+        combinations([notebook], [("name", "a/b,a:b")], tmp_path)
+    for pairs, message in (([("count", "1,x")], "count='x' is invalid"), ([("cuont", "1")], "Did you mean count")):
+        with pytest.raises(RunError, match=message):
+            combinations([notebook], pairs, tmp_path)
+
+
+def test_copies_are_named_after_their_files(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "class" / "kim.ipynb"), write(tmp_path / "class" / "lee.ipynb")
+    runs = copies(f"{tmp_path}/class/*.ipynb", [], tmp_path / "out")
+    assert [(run.folder.name, run.notebooks, run.parameters["student"]) for run in runs] == [
+        ("kim", [one], "kim"),
+        ("lee", [two], "lee"),
+    ]
+    write(tmp_path / "class" / "more" / "kim.ipynb")
+    names = [run.folder.name for run in copies(f"{tmp_path}/class/**/*.ipynb", [], tmp_path / "out")]
+    assert names == ["kim", "lee", "more-kim"]
+    with pytest.raises(RunError, match="No notebook matches"):
+        copies(f"{tmp_path}/none/*.ipynb", [], tmp_path)
+
+
+def test_a_failed_run_is_reported_and_only_missing_runs_are_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook, out = write(tmp_path / "scores.ipynb", SCORES), tmp_path / "out"
+    command = ["sweep", str(notebook), "-p", "count", "1..3", "--jobs", "2", "--out", str(out)]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    message = "count=3: scores stopped in cell [3]: AssertionError: too many"
+    assert message in said.err
+    assert message in said.out
+    table = pd.read_csv(out / "runs.csv", keep_default_na=False)
+    assert table["status"].tolist() == ["finished", "finished", "failed"]
+    assert table["test_accuracy"].tolist() == ["10.0", "20.0", ""]
+    assert len({*table["threads"][:2]}) == 1  # each has its share
+    done = out / "count=1" / "scores.ipynb"
+    before = done.stat().st_mtime_ns
+    write(notebook, SCORES.replace("count < 3", "count < 4"))  # now all code differs
+    write(out / "count=1" / "scores.ipynb", SCORES.replace("count < 3", "count < 4"))  # except for this run
+    before = done.stat().st_mtime_ns
+    assert main(command) == 0
+    assert done.stat().st_mtime_ns == before
+    assert read_runs([out])["test_accuracy"].tolist() == [10, 20, 30]
+
+
+def test_a_class_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solved = "pathlib.Path(run_dir, 'metrics.json').write_text(json.dumps({'exercises_02': {'sum': count == 1}}))"
+    write(tmp_path / "class" / "right.ipynb", "import json, pathlib, os", solved)
+    write(tmp_path / "class" / "endless.ipynb", "while True: pass")
+    (tmp_path / "class" / "broken.ipynb").write_text("not a notebook")
+    out = tmp_path / "out"
+    assert main(["sweep", "--each", f"{tmp_path}/class/*.ipynb", "--timeout", "20", "--out", str(out)]) == 1
+    table = read_runs([out]).set_index("run")
+    assert table["status"].to_dict() == {"broken": "failed", "endless": "failed", "right": "finished"}
+    assert "is not a notebook" in table.loc["broken", "error"]
+    assert table.loc["endless", "error"] == "The run took more than 20 seconds."
+    assert table.loc["right", "exercises_02.sum"] is True
+    assert "endless: The run took more than 20 seconds." in capsys.readouterr().out
+
+
+def test_either_notebooks_or_each(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["02_training", "--each", "*.ipynb"]):
+        assert main(["sweep", *words]) == 1
+        assert "Pass the notebooks to run, or --each" in capsys.readouterr().err
+
+
+def record(folder: Path, accuracy: float, **metrics: object) -> None:
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"test_accuracy": accuracy, "train_seconds": 2.0} | metrics))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> pd.DataFrame:
+    history = [{"epoch": 0.5, "learning_rate": 0.1, "seconds": 1.0}]
+    history[0] |= dict.fromkeys(("train_loss", "test_loss", "train_accuracy", "test_accuracy"), 50.0)
+    for seed in range(1, 6):
+        record(tmp_path / "sweep" / f"recipe=a,seed={seed}", 90 + seed, recipe="a", seed=seed)
+        more = {"recipe": "b", "seed": seed, "history": history, "train_images": 4000}
+        record(tmp_path / "sweep" / f"recipe=b,seed={seed}", 95.5 + seed, **more)
+    (tmp_path / "sweep" / "recipe=b,seed=10").mkdir()
+    return read_runs([tmp_path / "sweep"])
+
+
+def test_two_recipes_are_compared_by_all_their_seeds(runs: pd.DataFrame) -> None:
+    assert runs["run"].tolist()[-1] == "recipe=b,seed=10"  # after 5, not after 1
+    groups, differences = compare_runs(runs)
+    assert groups.loc["a"].to_dict() == {"runs": 5, "median": 93, "min": 91, "max": 95, "seconds": 2}
+    assert groups.loc["b", "runs"] == 5  # the missing one does not count
+    (row,) = differences.to_dict("records")
+    assert row == {"from": "a", "to": "b", "difference": 5.5, "p": pytest.approx(2 / 252), "smallest p": 2 / 252}
+
+
+def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:
+    with pytest.raises(RunError, match=r"No finished run has test_acuracy\. Did you mean test_accuracy"):
+        compare_runs(runs, "test_acuracy")
+
+
+def test_compare_prints_missing_runs_and_writes_csv_and_json(
+    tmp_path: Path, runs: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(tmp_path / "sweep"), "--csv", str(tmp_path / "t.csv")]) == 0
+    assert "recipe=b,seed=10 is missing, and not counted." in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "t.csv")) == 11
+    assert main(["compare", str(tmp_path / "sweep"), "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)
+    assert [len(parts[name]) for name in ("runs", "groups", "differences")] == [11, 2, 1]
+    assert parts["groups"][0]["median"] == 93
+    for folder, message in ((tmp_path / "none", "There is no folder"), (tmp_path / "sweep" / "recipe=b,seed=10", "no")):
+        assert main(["compare", str(folder)]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_tensorboard_files_hold_the_curves(tmp_path: Path, runs: pd.DataFrame) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra: tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_tensorboard(runs, tmp_path / "tb")
+    assert len(list((tmp_path / "tb").iterdir())) == 5
+    events = EventAccumulator(str(tmp_path / "tb" / "recipe=b,seed=1")).Reload()
+    assert [(each.step, each.value) for each in events.Scalars("test_accuracy")] == [(2000, 50.0)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_sweep_ends_its_runs_and_does_the_rest_when_started_again(tmp_path: Path, number: int) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    mark = f"import pathlib, os, time\nhere = pathlib.Path({str(tmp_path)!r})\n"
+    mark += "(here / 'marks' / f'{count}-{os.getpid()}').touch()"
+    wait = "while count == 2 and not (here / 'go').exists(): time.sleep(0.1)"
+    slow = write(tmp_path / "slow.ipynb", mark, wait, SCORES)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mnist_s5", "sweep", str(slow), "-p", "count", "1..2", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (second := list(marks.glob("2-*"))):
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1].endswith("mnist-s5: interrupted\n")
+    assert process.returncode == 130
+    kernel = int(second[0].name[2:])
+    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+    assert read_runs([out])["status"].tolist() == ["finished", "unfinished"]
+    (tmp_path / "go").touch()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert len(list(marks.glob("1-*"))) == 1
+    assert read_runs([out])["status"].tolist() == ["finished", "finished"]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Start a Ray cluster of two nodes, and stop it."""
+    pytest.importorskip("ray", reason="needs the extra: ray")
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    yield nodes.address
+    nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_metrics_seed_by_seed(tmp_path: Path, cluster: str) -> None:
+    trains = "import mnist_s5 as s5\nrecipe = s5.get_recipe('fast', 'sample', epochs=0.05)\n"
+    trains += "s5.fit(recipe, *s5.load_mnist('sample'), seed=count, device='cpu', folder=run_dir)"
+    words = ["sweep", str(write(tmp_path / "trains.ipynb", trains)), "-p", "count", "1..2"]
+    on_ray = ["--on", "ray", "--address", cluster, "--jobs", "2", "--out", str(tmp_path / "ray")]
+    assert main([*words, "--jobs", "2", "--out", str(tmp_path / "local")]) == 0
+    assert main([*words, *on_ray]) == 0
+    here, there = (read_runs([tmp_path / name]) for name in ("local", "ray"))
+    for column in ("run", "seed", "test_accuracy", "test_loss", "threads", "status"):
+        assert here[column].tolist() == there[column].tolist(), column
+    assert here["test_loss"].nunique() == 2
+    files = [{path.name for path in (tmp_path / name / here["run"][0]).iterdir()} for name in ("local", "ray")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_a_node_that_would_use_other_data_is_an_error(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {"mnist": "sample", "sample": "mnist"}[s5.load_mnist("auto")[0].name]
+    monkeypatch.setattr(digits, "load_mnist", lambda source: [SimpleNamespace(name=ours)])
+    words = ["--on", "ray", "--address", cluster, "--out", str(tmp_path / "out")]
+    assert main(["sweep", str(write(tmp_path / "scores.ipynb", SCORES)), *words]) == 1
+    said = capsys.readouterr().err
+    assert f"digits, and this machine {ours}. Set MNIST_S5_DATA on each node before you start Ray there" in said
