@@ -72,6 +72,7 @@ def test_copies_are_named_after_their_files(tmp_path: Path) -> None:
         copies(f"{tmp_path}/none/*.ipynb", [], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_reported_and_only_missing_runs_are_started_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_failed_run_is_reported_and_only_missing_runs_are_started_again(
     assert read_runs([out])["test_accuracy"].tolist() == [10, 20, 30]
 
 
+@pytest.mark.slow
 def test_a_class_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     solved = "pathlib.Path(run_dir, 'metrics.json').write_text(json.dumps({'exercises_02': {'sum': count == 1}}))"
     write(tmp_path / "class" / "right.ipynb", "import json, pathlib, os", solved)
