@@ -183,8 +183,11 @@ def texts(cell: nbformat.NotebookNode) -> str:
     return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
 
 
-def plausible(metrics: dict[str, Any]) -> None:
-    """Check what the text says about the results with default parameters, on full MNIST and on the sample."""
+def plausible(metrics: dict[str, Any], pretrained: bool = True) -> None:
+    """Check what the text says about the results with default parameters, on full MNIST and on the sample.
+
+    `pretrained` says whether 04 was executed with the pretrained weights.
+    """
     if "data" in metrics:
         data = metrics["data"]
         assert 75 < data["nearest_mean_accuracy"] < 88
@@ -199,8 +202,9 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert len(metrics["history"]) >= 10
     if "own_digits" in metrics:
         own = metrics["own_digits"]
-        # 50.4 with the pretrained weights, 32.5 with weights trained on the sample; always far below the last step
-        assert 25 < own["pictures"]["resized"] < 60
+        # trained on the sample by the 02 before it, the network gets 32.5% right, and the pretrained one 50.4%
+        low, high = (40, 60) if pretrained else (25, 45)
+        assert low < own["pictures"]["resized"] < high
         assert own["pictures"]["find_digits"] > 95
         assert (own["digits"], own["dataset"]) == (240, "pictures")
         assert own["accuracy"] == pytest.approx(own["pictures"]["find_digits"], abs=0.06)  # rounded
@@ -239,7 +243,7 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     metrics = [json.loads(text) for text in texts]
     assert {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring"} <= set().union(*metrics)
     for each in metrics:
-        plausible(each)
+        plausible(each, pretrained=False)
 
 
 def renamed(run: Path) -> None:

@@ -39,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def sweep(args: argparse.Namespace) -> int:
-    import torch
     from tqdm import tqdm
 
     from .files import atomic_write
@@ -57,13 +56,12 @@ def sweep(args: argparse.Namespace) -> int:
         runs = sweep.combinations(find_notebooks(args.notebooks), args.parameters, folder)
     missing = [run for run in runs if not run.finished()]
     for run in missing:
-        run.folder.mkdir(exist_ok=True)  # so that the table lists it
+        new_run(str(run.folder))  # so that the table lists it
     print(f"The sweep's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
-    threads = max(1, torch.get_num_threads() // args.jobs)
     if args.on == "ray":
-        results = sweep.run_on_ray(missing, threads, args.address, args.timeout)
+        results = sweep.run_on_ray(missing, args.jobs, args.timeout, args.address)
     else:
-        results = sweep.run_here(missing, threads, args.jobs, args.timeout)
+        results = sweep.run_here(missing, args.jobs, args.timeout)
     with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
         for run, error in results:
             bar.update()
@@ -208,14 +206,15 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.set_defaults(call=run)
-    _add_run_options(command, "set a notebook parameter (may be repeated)")
+    _add_run_options(command, "names, paths, or all (the default)", "set a notebook parameter (may be repeated)")
     command.add_argument(
         "--timeout", type=_at_least_1, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
     )
 
     command = commands.add_parser("sweep", help="run notebooks with each combination of parameters, or many copies")
     command.set_defaults(call=sweep)
-    _add_run_options(command, "values of a parameter, such as fast,best or 1..5 (may be repeated)")
+    help = "values of a parameter, such as fast,best or 1..5 (may be repeated)"
+    _add_run_options(command, "names, paths, or all", help)
     command.add_argument("--each", metavar="PATTERN", help='run each notebook that matches, such as "class/*.ipynb"')
     command.add_argument("--jobs", type=_at_least_1, default=1, metavar="N", help="runs at a time (default: 1)")
     command.add_argument("--on", choices=["ray"], help="run on a Ray cluster; --jobs divides the CPUs of each node")
@@ -243,8 +242,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser, help: str) -> None:
-    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="names, paths, or all")
+def _add_run_options(command: argparse.ArgumentParser, notebooks: str, help: str) -> None:
+    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help=notebooks)
     command.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters", help=help
     )
@@ -260,7 +259,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.call(args)
     except ModuleNotFoundError as error:
-        print(f"mnist-s5: {error}. Run: mnist-s5 doctor", file=sys.stderr)
+        extra = error.name in ("ray", "tensorboard")
+        fix = f"pip install 'mnist-s5[{error.name}]'" if extra else "mnist-s5 doctor"
+        print(f"mnist-s5: {error}. Run: {fix}", file=sys.stderr)
         return 1
     except (ImportError, ValueError, RuntimeError, OSError) as error:
         print(f"mnist-s5: {error}", file=sys.stderr)

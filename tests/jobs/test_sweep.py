@@ -146,8 +146,41 @@ def test_two_recipes_are_compared_by_all_their_seeds(runs: pd.DataFrame) -> None
 
 
 def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:
-    with pytest.raises(RunError, match=r"No finished run has test_acuracy\. Did you mean test_accuracy"):
+    with pytest.raises(RunError, match=r"No finished run has a number test_acuracy\. Did you mean test_accuracy"):
         compare_runs(runs, "test_acuracy")
+    with pytest.raises(RunError, match="No finished run has a number recipe"):
+        compare_runs(runs, "recipe")
+
+
+def test_runs_with_the_same_recipe_and_other_epochs_are_not_mixed(tmp_path: Path) -> None:
+    for number in range(4):  # folders without parameters in their names
+        record(
+            tmp_path / f"{number}",
+            90 + number,
+            recipe="fast",
+            epochs=1 + number // 2,
+            batch_size=64 * (1 + number // 2),
+        )
+    groups, _ = compare_runs(read_runs([tmp_path]))
+    assert groups.index.name in ("epochs", "batch_size")  # the other one does not divide them further
+    assert groups["runs"].tolist() == [2, 2]
+
+
+def test_a_corrupted_or_cheating_run_does_not_spoil_the_table(tmp_path: Path) -> None:
+    record(tmp_path / "kim", 90, status="failed", run="lee")
+    (tmp_path / "lee").mkdir()
+    (tmp_path / "lee" / "metrics.json").write_text("{")
+    table = read_runs([tmp_path])
+    assert table[["run", "status"]].to_numpy().tolist() == [["kim", "finished"], ["lee", "failed"]]
+    assert "corrupted" in table["error"][1]
+
+
+def test_a_missing_extra_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["sweep", str(write(tmp_path / "n.ipynb")), "--on", "ray", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.endswith("Run: pip install 'mnist-s5[ray]'\n")
 
 
 def test_compare_prints_missing_runs_and_writes_csv_and_json(

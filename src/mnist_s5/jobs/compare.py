@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,8 @@ import pandas as pd
 from scipy.stats import permutation_test
 
 from ..files import did_you_mean
-from ..training.checkpoint import read_metrics
+from ..training.checkpoint import CheckpointError, read_metrics
+from ..training.recipes import Recipe
 from .runs import RunError
 from .sweep import ERROR_FILE
 
@@ -31,7 +33,6 @@ def read_runs(folders: Iterable[str | Path]) -> pd.DataFrame:
 
     Raises:
         RunError: If a folder does not exist, or contains no runs.
-        CheckpointError: If a metrics.json is corrupted.
     """
     rows = [_read(run) for folder in folders for run in _runs_in(Path(folder).expanduser())]
     return pd.DataFrame(rows)
@@ -50,32 +51,41 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _read(folder: Path) -> dict[str, Any]:
     """Return a row of the table."""
-    error, metrics = folder / ERROR_FILE, read_metrics(folder)
+    error, metrics = folder / ERROR_FILE, {}
     why = error.read_text() if error.exists() else ""
-    unfinished = any(folder.glob("*-unfinished.ipynb"))
-    status = "failed" if why else "unfinished" if unfinished else "finished" if metrics else "missing"
+    try:
+        metrics = read_metrics(folder)
+    except CheckpointError as corrupted:
+        why = why or str(corrupted)
+    unfinished, executed = any(folder.glob("*-unfinished.ipynb")), any(folder.glob("*.ipynb"))
+    status = "failed" if why else "unfinished" if unfinished else "finished" if metrics or executed else "missing"
     flat = pd.json_normalize(metrics).iloc[0].to_dict() if metrics else {}
     values = {name: value for name, value in flat.items() if name == "history" or not isinstance(value, list)}
     named = dict(re.findall(r"(\w+)=([^,]*)", folder.name))
-    return {"run": folder.name, "status": status, "error": why} | named | values
+    ours = {"run": folder.name, "status": status, "error": why}
+    return ours | named | values | ours  # these columns come first, and a notebook's own metrics cannot replace them
 
 
 def columns_that_vary(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that tell groups of runs apart: dataset, recipe, and parameters of a sweep except the seed."""
+    """Return the columns that tell groups of runs apart: of the dataset, the recipe and its fields, and the parameters
+    of a sweep without the seed, those that divide the runs further than the columns before them."""
     named = [name for run in runs["run"] for name in re.findall(r"(\w+)=", run)]
-    names = [name for name in dict.fromkeys(("dataset", "recipe", *named)) if name in runs and name != "seed"]
-    return [name for name in names if runs[name].nunique() > 1] or names[:1]
+    known = dict.fromkeys(("dataset", "recipe", *(field.name for field in fields(Recipe)), *named))
+    names = [name for name in known if name in runs and name != "seed"]
+    chosen: list[str] = []
+    count = 1
+    for name in names:
+        if (more := runs.groupby([*chosen, name], dropna=False).ngroups) > count:
+            chosen, count = [*chosen, name], more
+    return chosen or ["recipe" if "recipe" in runs else "run"]
 
 
-def compare_runs(
-    runs: pd.DataFrame, metric: str = "test_accuracy", by: list[str] | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compare_runs(runs: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare groups of finished runs that differ only in their seeds.
 
     Args:
         runs: From `read_runs`.
         metric: The column to compare.
-        by: The columns that tell the groups apart. None uses `columns_that_vary`.
 
     Returns:
         A table of the groups (number of runs; median, minimum, and maximum of the metric; median training seconds), and
@@ -83,19 +93,20 @@ def compare_runs(
         column is the smallest p-value that so few runs can give.
 
     Raises:
-        RunError: If no finished run has the metric, or a column does not exist.
+        RunError: If no finished run has the metric, or it is not a number.
     """
     finished = runs[runs["status"] == "finished"]
-    by = columns_that_vary(finished) if by is None else by
-    for name in (metric, *by):
-        if name not in finished:
-            raise RunError(f"No finished run has {name}. {did_you_mean(name, finished.columns)}")
+    numbers = finished.select_dtypes("number").dropna(axis="columns", how="all")
+    if metric not in numbers:
+        raise RunError(f"No finished run has a number {metric}. {did_you_mean(metric, numbers)}")
     finished = finished.dropna(subset=[metric])
-    values = {" · ".join(map(str, key)): group[metric].tolist() for key, group in finished.groupby(by)}
+    by = columns_that_vary(finished)
+    together = finished.groupby(by, dropna=False)
+    values = {" · ".join(map(str, key)): group[metric].tolist() for key, group in together}
     about = {"runs": (metric, "size"), "median": (metric, "median"), "min": (metric, "min"), "max": (metric, "max")}
     if "train_seconds" in finished:
         about["seconds"] = ("train_seconds", "median")
-    groups = finished.groupby(by).agg(**about).set_axis(values).rename_axis(" · ".join(by))
+    groups = together.agg(**about).set_axis(values).rename_axis(" · ".join(by))
     pairs = [_difference(one, other, values) for one, other in itertools.combinations(values, 2)]
     return groups, pd.DataFrame(pairs)
 

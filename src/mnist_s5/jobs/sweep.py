@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..files import atomic_write
 from .runs import RunError, parse_parameters
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed
+Process = subprocess.Popen[str]
 
 
 class Run(NamedTuple):
@@ -87,7 +88,7 @@ def copies(pattern: str, pairs: Iterable[tuple[str, str]], out: Path) -> list[Ru
     name of the run.
 
     Raises:
-        RunError: If no notebook matches, or a parameter is a list.
+        RunError: If no notebook matches, or two runs have the same folder.
     """
     paths = [Path(path).resolve() for path in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
     if not (paths := [path for path in paths if path.suffix == ".ipynb"]):
@@ -106,14 +107,14 @@ def _distinct(runs: list[Run]) -> list[Run]:
     return runs
 
 
-def execute(run: Run, environment: dict[str, str], timeout: float | None, started: Callable[..., object]) -> str:
+def execute(run: Run, environment: dict[str, str], timeout: float | None, processes: list[Process]) -> str:
     """Execute a run in its own process and working folder, and return "", or why it failed.
 
     Args:
         run: What to execute.
         environment: Environment variables to set.
         timeout: Seconds after which the process and its kernel are killed.
-        started: Called with the process.
+        processes: The process is added to this list.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / ERROR_FILE).unlink(missing_ok=True)
@@ -122,7 +123,7 @@ def execute(run: Run, environment: dict[str, str], timeout: float | None, starte
         command += ["-p", name, value]
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, cwd=run.folder, env=os.environ | environment, text=True, **pipes)
-    started(process)
+    processes.append(process)
     try:
         said = process.communicate(timeout=timeout)[1]
     except subprocess.TimeoutExpired:
@@ -133,7 +134,7 @@ def execute(run: Run, environment: dict[str, str], timeout: float | None, starte
     return "" if not process.returncode else why.strip() if found else f"Exit status {process.returncode}."
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """Kill a process and all processes that it has started, such as the kernel."""
     import psutil
 
@@ -144,25 +145,25 @@ def kill(process: subprocess.Popen[str]) -> None:
                 each.kill()
 
 
-def run_here(runs: Sequence[Run], threads: int, jobs: int, timeout: float | None) -> Iterator[tuple[Run, str]]:
+def run_here(runs: Sequence[Run], jobs: int, timeout: float | None) -> Iterator[tuple[Run, str]]:
     """Execute the runs on this machine, `jobs` at a time. Yield each one when it ends, with its error or "".
 
-    Each has `threads` threads, and one GPU if there are several.
+    Each has an equal share of the threads, and one GPU if there are several.
     """
     import torch
 
-    gpus = torch.cuda.device_count()
+    threads, gpus = max(1, torch.get_num_threads() // jobs), torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[Process] = []
 
     def one(run: Run) -> str:
         slot = slots.get()
         gpu = {"CUDA_VISIBLE_DEVICES": visible.split(",")[slot % gpus]} if gpus > 1 else {}
         try:
-            return execute(run, {"OMP_NUM_THREADS": str(threads)} | gpu, timeout, processes.append)
+            return execute(run, {"OMP_NUM_THREADS": str(threads)} | gpu, timeout, processes)
         finally:
             slots.put(slot)
 
@@ -177,14 +178,13 @@ def run_here(runs: Sequence[Run], threads: int, jobs: int, timeout: float | None
                 kill(process)
 
 
-def run_on_ray(
-    runs: Sequence[Run], threads: int, address: str | None, timeout: float | None
-) -> Iterator[tuple[Run, str]]:
+def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: str | None) -> Iterator[tuple[Run, str]]:
     """Execute the runs on a Ray cluster, as `run_here` does. Their files are copied to this machine.
 
     Args:
         runs: What to execute.
-        threads: Number of CPUs to reserve for each run. It also gets one GPU if the cluster has any.
+        jobs: Number of runs at a time on the smallest node. All runs have as many threads as these. They also get one
+            GPU each if the cluster has any.
         address: Where the cluster is. None starts one on this machine.
         timeout: See `execute`.
 
@@ -197,6 +197,8 @@ def run_on_ray(
     try:
         for source in {run.parameters.get("source", "auto") for run in runs}:
             _check_nodes(source)
+        smallest = min(node["Resources"]["CPU"] for node in ray.nodes() if node["Resources"].get("CPU"))
+        threads = max(1, int(smallest) // jobs)
         resources = {"num_cpus": threads, "num_gpus": int(ray.cluster_resources().get("GPU", 0) > 0)}
         task = ray.remote(_execute_elsewhere).options(**resources)
         waiting = {}
@@ -260,7 +262,7 @@ def _execute_elsewhere(
         for name, blob in sources.items():
             atomic_write(Path(place, "notebooks", name), blob)
         here = Run(Path(place, "run"), [Path(place, "notebooks", name) for name in sources], run.parameters)
-        why = execute(here, environment, timeout, id)
+        why = execute(here, environment, timeout, [])
         files = [path for path in here.folder.rglob("*") if path.is_file()]
         blobs = {str(path.relative_to(here.folder)): path.read_bytes() for path in files}
         return why.replace(str(here.folder), str(run.folder)), blobs
