@@ -261,6 +261,26 @@ def forgot_to_copy(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor
     return falls
 
 
+def share_in_blocks(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    random = np.random.default_rng((seed, epoch))
+    size = n // world_size
+    return torch.from_numpy(random.permutation(n)[rank * size : (rank + 1) * size])
+
+
+def share_by_reshaping(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    torch.manual_seed(1000 * seed + epoch)
+    return torch.randperm(n)[: n // world_size * world_size].view(world_size, -1)[rank]
+
+
+def averaged_by_einsum(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    weights = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+    return torch.einsum("r,rp->p", weights, torch.stack(gradients).nan_to_num())
+
+
+def averaged_digit_by_digit(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return torch.cat([each.expand(size, -1) for each, size in zip(gradients, sizes, strict=True)]).mean(dim=0)
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("shift_to_center", lambda image: (14 - center_by_scipy(image)[0], 3), "expected|result"),
@@ -331,6 +351,10 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
         "rais",
     ),
     ("orthogonalized", lambda matrix: torch.linalg.svd(matrix)[0] @ torch.linalg.svd(matrix)[2].T, "transposed once"),
+    ("share", lambda n, rank, world_size, seed, epoch: torch.arange(n // world_size) + seed + epoch, "two shares"),
+    ("share", lambda n, rank, world_size, seed, epoch: None, "raises"),
+    ("average_gradients", lambda gradients, sizes: gradients[0], "expected"),
+    ("total_steps", lambda digits, world_size, batch_size, epochs: epochs * digits, "For the inputs"),
     (
         "smoothed_loss",
         lambda log_probs, labels, smoothing: -log_probs.mean() * (smoothing / smoothing),
@@ -670,6 +694,14 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
     ],
     "calibration_error": [calibration_by_edges, calibration_by_sums],
     "paired_p_value": [paired_by_the_lower_tail, paired_by_both_tails],
+    "total_steps": [
+        lambda digits, world_size, batch_size, epochs: epochs * math.ceil(digits / (world_size * batch_size)),
+        lambda digits, world_size, batch_size, epochs: (
+            epochs * len(range(0, len(range(0, digits, world_size)), batch_size))
+        ),
+    ],
+    "share": [share_in_blocks, share_by_reshaping],
+    "average_gradients": [averaged_by_einsum, averaged_digit_by_digit],
 }
 
 

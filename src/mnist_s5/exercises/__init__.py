@@ -24,6 +24,7 @@ LESSONS = {
     "bugs": "05_debugging",
     "ingredients": "06_faster_training",
     "measures": "07_measuring",
+    "scaling": "09_scaling_out",
 }
 TRIALS = 20
 MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution

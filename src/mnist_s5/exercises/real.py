@@ -247,3 +247,28 @@ def paired_p_value(function: Function) -> str:
     return (
         f"The pretrained network on 2,000 test digits, and on the same digits shifted by two pixels: p = {found:.1g}."
     )
+
+
+def total_steps(function: Function) -> str:
+    n = len(_digits()[0])
+    one, two = function(n, 1, 128, 1), function(n, 2, 128, 1)
+    return f"An epoch of {n:,} digits in batches of 128 has {one} steps on one rank, and {two} on two ranks."
+
+
+def share(function: Function) -> str:
+    labels = _digits()[0].targets
+    ones = [int((labels[torch.as_tensor(function(len(labels), rank, 2, 1, 0))] == 1).sum()) for rank in range(2)]
+    return f"In the first epoch, one rank gets {ones[0]:,} ones, and the other rank {ones[1]:,}."
+
+
+def average_gradients(function: Function) -> str:
+    model, _, batches = _net_and_batches()
+    model, (images, labels) = model.double(), batches[0]
+
+    def gradient(part: slice) -> Tensor:
+        loss = F.nll_loss(model(images[part].double()), labels[part])
+        return torch.cat([each.flatten() for each in torch.autograd.grad(loss, list(model.parameters()))])
+
+    whole = gradient(slice(None))
+    gap = (function([gradient(slice(24)), gradient(slice(24, 32))], [24, 8]) - whole).abs().max()
+    return f"For 24 and 8 real digits, it differs from the gradient of all 32 by at most {float(gap):.0e}."

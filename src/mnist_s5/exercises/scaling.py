@@ -1,0 +1,206 @@
+"""Exercises of 09_scaling_out."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from . import exercise, random_int
+
+
+@exercise(
+    title="Steps of a run on several ranks",
+    task="Count the optimizer steps of a run. Each rank gets the same number of digits (some digits are repeated if "
+    "the number of digits is not divisible by the number of ranks), and `batch_size` is the batch size of one rank. "
+    "The last batch of an epoch may be smaller.",
+    hint="All ranks make the same step at the same time, so count the batches of one rank. `math.ceil` rounds up.",
+    difficulty=1,
+    minutes=5,
+    make_inputs=lambda generator: (
+        random_int(generator, 1000, 5000),
+        random_int(generator, 2, 5),
+        random_int(generator, 16, 200),
+        random_int(generator, 2, 9),
+    ),
+)
+def total_steps(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    """digits: in one epoch of all ranks; batch_size: of one rank. Return the number of steps of the run."""
+    share = math.ceil(digits / world_size)
+    return epochs * math.ceil(share / batch_size)
+
+
+@total_steps.mistake("These are the steps of one process. A rank gets only its share of the digits.")
+def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    return epochs * math.ceil(digits / batch_size)
+
+
+@total_steps.mistake("This counts each step once per rank. A step of all ranks is one step.")
+def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    return world_size * total_steps.solution(digits, world_size, batch_size, epochs)
+
+
+@total_steps.mistake("The last batch of an epoch is missing. It may be smaller, but it is a step: round up.")
+def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    return epochs * (math.ceil(digits / world_size) // batch_size)
+
+
+@total_steps.mistake("These are the steps of one epoch. Multiply them by the number of epochs.")
+def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    return total_steps.solution(digits, world_size, batch_size, 1)
+
+
+@total_steps.mistake("This rounds once per run. Every epoch ends with its own last batch, so round up per epoch.")
+def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
+    return math.ceil(epochs * digits / world_size / batch_size)
+
+
+def _facts_about_shares(function: Callable[..., Any], n: int, world_size: int, seed: int) -> dict[str, bool]:
+    """Return what has to hold for the shares of all ranks."""
+
+    def shares(seed: int, epoch: int) -> list[list[int]]:
+        return [torch.as_tensor(function(n, rank, world_size, seed, epoch)).tolist() for rank in range(world_size)]
+
+    torch.manual_seed(1)
+    first = shares(seed, 0)
+    torch.manual_seed(2)  # the ranks' global generators differ, too
+    again, later, other = shares(seed, 0), shares(seed, 1), shares(seed + 1, 0)
+    every = [index for share in first for index in share]
+    return {
+        "the same seed and epoch give the same share": first == again,
+        "every share has n // world_size digits": all(len(share) == n // world_size for share in first),
+        "different ranks have different shares": sorted(first[0]) != sorted(first[1]),
+        "no digit is in two shares, or twice in one": len(set(every)) == len(every),
+        "all indices are at least 0 and less than n": all(0 <= index < n for index in every),
+        "each epoch has new shares": sorted(first[0]) != sorted(later[0]),
+        "another seed gives other shares": sorted(first[0]) != sorted(other[0]),
+    }
+
+
+@exercise(
+    title="The share of a rank",
+    task="Return the indices of the digits that a rank gets in an epoch. Shuffle all `n` digits in an order that "
+    "depends only on the seed and the epoch, so all ranks know it without asking each other. All shares have the same "
+    "size, and no digit is in two of them, so up to `world_size − 1` digits are left out.",
+    hint="`torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch))` has its own generator. "
+    "`order[rank::world_size]` takes every `world_size`-th index.",
+    difficulty=2,
+    minutes=10,
+    make_inputs=lambda generator: (
+        random_int(generator, 8, 50) * 12 + random_int(generator, 1, 12),
+        (2, 3, 4)[random_int(generator, 0, 3)],
+        random_int(generator, 0, 100),
+    ),
+    result=_facts_about_shares,
+)
+def share(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    """n: number of digits; rank: 0 to world_size - 1; epoch: from 0. Return indices, int64 [n // world_size]."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch))
+    return order[: n - n % world_size][rank::world_size]
+
+
+def _order(n: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
+
+@share.mistake("Every epoch has the same shares. Seed the shuffle with the epoch, too.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, seed)[: n - n % world_size][rank::world_size]
+
+
+@share.mistake("Each rank shuffles in its own order, so digits are in two shares. Leave the rank out of the seed.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, 1000 * rank + seed + epoch)[: n - n % world_size][rank::world_size]
+
+
+@share.mistake("Some shares are larger by one digit. Leave out the last n % world_size digits.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, seed + epoch)[rank::world_size]
+
+
+@share.mistake("Nothing is shuffled. Use torch.randperm with a generator that seed and epoch determine.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return torch.arange(n - n % world_size)[rank::world_size]
+
+
+@share.mistake("This uses the global generator, which differs from rank to rank. Use a seeded torch.Generator.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(n)[: n - n % world_size][rank::world_size]
+
+
+@share.mistake("Another seed gives the same shares. Seed the shuffle with the seed and the epoch.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, epoch)[: n - n % world_size][rank::world_size]
+
+
+@share.mistake("Every rank gets all digits. Take only every world_size-th index, starting at the rank.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, seed + epoch)
+
+
+@share.mistake("Every rank gets the same digits. Start at the rank.")
+def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return _order(n, seed + epoch)[: n - n % world_size][::world_size]
+
+
+def _gradients_of_ranks(generator: Generator) -> tuple[list[Tensor], list[int]]:
+    """Two to four gradients, and how many digits each is the mean of. In some trials, one rank has no digits."""
+    world_size = random_int(generator, 2, 5)
+    sizes = [random_int(generator, 3, 65) for _ in range(world_size)]
+    sizes[0] += 64  # never all equal
+    gradients = [torch.randn(6, generator=generator, dtype=torch.float64) for _ in sizes]
+    if random_int(generator, 0, 3) == 0:
+        sizes[-1], gradients[-1] = 0, torch.full((6,), math.nan, dtype=torch.float64)
+    return gradients, sizes
+
+
+@exercise(
+    title="Uneven batches",
+    task="In the last step of an epoch, the ranks may have batches of different sizes. Each rank's gradient is the "
+    "mean over its own digits. Return the gradient of the whole batch: the mean over the digits of all ranks. A rank "
+    "may have no digits. Then its gradient is nan, because it is a mean of nothing.",
+    hint="Multiply each gradient by its number of digits. `nan` times 0 is still `nan`.",
+    difficulty=2,
+    minutes=10,
+    make_inputs=_gradients_of_ranks,
+)
+def average_gradients(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    """gradients: float [P] of each rank; sizes: number of digits of each rank. Return float [P]."""
+    parts = [size * gradient for gradient, size in zip(gradients, sizes, strict=True) if size]
+    return torch.stack(parts).sum(dim=0) / sum(sizes)
+
+
+def _with_digits(gradients: list[Tensor], sizes: list[int]) -> list[tuple[Tensor, int]]:
+    return [(gradient, size) for gradient, size in zip(gradients, sizes, strict=True) if size]
+
+
+@average_gradients.mistake("Every rank counts the same. Weight each gradient by its number of digits.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return torch.stack([gradient for gradient, _ in _with_digits(gradients, sizes)]).mean(dim=0)
+
+
+@average_gradients.mistake("Every rank counts the same, and nan of an empty rank spreads. Weight by the digits.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return torch.stack(gradients).mean(dim=0)
+
+
+@average_gradients.mistake("This is the sum of the gradients. Return their mean, weighted by the number of digits.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return torch.stack([gradient for gradient, _ in _with_digits(gradients, sizes)]).sum(dim=0)
+
+
+@average_gradients.mistake("The sum is weighted, but not divided. Divide it by the number of all digits.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return average_gradients.solution(gradients, sizes) * sum(sizes)
+
+
+@average_gradients.mistake("The weighted sum is divided by the number of ranks. Divide it by the number of all digits.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    return average_gradients.solution(gradients, sizes) * sum(sizes) / len(sizes)
+
+
+@average_gradients.mistake("The gradient of a rank without digits is nan, and nan times 0 is nan. Skip this rank.")
+def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
+    parts = [size * gradient for gradient, size in zip(gradients, sizes, strict=True)]
+    return torch.stack(parts).sum(dim=0) / sum(sizes)
