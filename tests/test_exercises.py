@@ -351,7 +351,11 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
         "rais",
     ),
     ("orthogonalized", lambda matrix: torch.linalg.svd(matrix)[0] @ torch.linalg.svd(matrix)[2].T, "transposed once"),
-    ("share", lambda n, rank, world_size, seed, epoch: torch.arange(n // world_size) + rank + seed + epoch, "two shares"),
+    (
+        "share",
+        lambda n, rank, world_size, seed, epoch: torch.arange(n // world_size) + rank + seed + epoch,
+        "two shares",
+    ),
     ("share", lambda n, rank, world_size, seed, epoch: None, "raises"),
     ("average_gradients", lambda gradients, sizes: gradients[0], "expected"),
     ("total_steps", lambda digits, world_size, batch_size, epochs: epochs * digits, "For the inputs"),

@@ -144,6 +144,7 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
         ("05_debugging", {"steps": 5}, "steps=5 is invalid. It must be from 10 to 125."),
         ("05_debugging", {"steps": 130}, "steps=130 is invalid."),
         ("07_measuring", {"seeds": 0}, "seeds=0 is invalid. It must be at least 2."),
+        ("09_scaling_out", {"epochs": 1}, "epochs=1 is invalid. It must be at least 2."),
     ],
 )
 def test_values_out_of_range_stop_in_the_first_cell(
@@ -225,6 +226,16 @@ def plausible(metrics: dict[str, Any], pretrained: bool = True) -> None:
         margins = metrics["measuring"]["accuracy_minus_confidence"]
         assert margins["smoothed labels"] > margins["hard labels"]  # smoothing lowers the confidence
         assert 0.1 < metrics["measuring"]["bias_of_best"] < 0.2
+    if "scaling_out" in metrics:
+        scaling = metrics["scaling_out"]
+        assert scaling["largest_gradient_difference"] < 1e-12
+        assert scaling["resumed_equal"]
+        assert scaling["restarted_equal"]
+        assert scaling["seconds_until_stopped"] < 30
+        one, same, larger = scaling["accuracies"].values()
+        assert abs(one - same) < 5
+        assert min(one, same) > 90
+        assert 50 < larger < max(one, same)
 
 
 @pytest.mark.slow
@@ -241,7 +252,7 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     texts = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
     assert not any('"dataset": "mnist"' in text for text in texts)
     metrics = [json.loads(text) for text in texts]
-    assert {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring"} <= set().union(*metrics)
+    assert {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring", "scaling_out"} <= set().union(*metrics)
     for each in metrics:
         plausible(each, pretrained=False)
 
