@@ -5,7 +5,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 import nbformat
@@ -22,7 +22,7 @@ NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\[[^\]]*\]\([^)]*\.ipynb\)|\]\([^)]*\)
 NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?%?")
 
 # Digits, positions in a list, and the like, which no measurement can change.
-SMALL = {*map(str, range(11)), *(f"0{lesson}" for lesson in range(1, 8)), "100", "80%", "90%", "95%", "100%"}
+SMALL = {*map(str, range(11)), *(f"0{lesson}" for lesson in range(1, 10)), "100", "80%", "90%", "95%", "100%"}
 CONSTANTS: dict[str, set[str]] = {
     "01": {
         *("20", "22", "28", "784", "255", "−15", "15", "512"),  # sizes in pixels, shades, degrees
@@ -66,6 +66,11 @@ CONSTANTS: dict[str, set[str]] = {
         *("99.19", "99.34%", "99.35%", "99.4%", "99.40%", "99.57%", "99.50%"),  # published, and examples
         *("30", "1.12", "99.70%", "99.77%", "0.07"),  # MnistSimpleCNN, computed from its logs
         *("1947", "2019", "30%", "99.7%"),  # years, and examples
+    },
+    "09": {
+        *("32", "64", "128"),  # digits
+        *("60", "30", "16", "15"),  # seconds, minutes, significant digits of float64, and seeds
+        "2017",  # a year
     },
 }
 
@@ -135,6 +140,15 @@ def evened() -> float:
     assert model.conv3.weight.grad is not None
     values = torch.linalg.svdvals(s5.orthogonalize(model.conv3.weight.grad.flatten(1), 5))
     return float(((values > 0.7) & (values < 1.25)).float().mean())
+
+
+def scaled() -> list[list[float]]:
+    """Return the accuracies of one process, two ranks with half of a batch each, and two ranks with a batch each."""
+    return list(record("scaling_out")["accuracies"].values())
+
+
+def mean_of(setup: int) -> float:
+    return fmean(scaled()[setup])
 
 
 # The current value of each number. The text states it rounded.
@@ -273,6 +287,11 @@ STATED: list[tuple[str, str, Callable[[], list[float]], float, float]] = [
         1.8,
         2.2,
     ),
+    ("09", "end between 95 and 98%", lambda: [x for name in scaled()[:2] for x in name], 95, 98),
+    ("09", "those with 128 each between 85 and 96%", lambda: scaled()[2], 85, 96),
+    ("09", "by three to four percentage points", lambda: [mean_of(1) - mean_of(2)], 3, 4),
+    ("09", "do not differ by more than seeds do", lambda: [printed("09", r"each: p = (\d+)%")], 10, 100),
+    ("09", "a few seconds after the failure", lambda: [printed("09", r"(\S+) seconds after the failure")], 0, 10),
     (
         "06",
         "are within 0.4 percentage points",
