@@ -53,10 +53,10 @@ def test_hygiene(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, TEMPLATE, *EXERCISES], ids=lambda path: path.stem)
-def test_only_setup_results_and_answers_are_collapsed(path: Path) -> None:
+def test_only_setup_results_helpers_and_answers_are_collapsed(path: Path) -> None:
     for cell in load(path).cells:
         first = cell.source.partition("\n")[0]
-        collapsed = cell.id in ("setup", "metrics", "results") or first.endswith("(open after your diagnosis)")
+        collapsed = cell.id in ("setup", "metrics", "results", "launch", "fail") or first.endswith("(open after your diagnosis)")
         assert {key: value for key, value in cell.metadata.items() if key != "tags"} == (COLLAPSED if collapsed else {})
         assert cell.source.startswith("# @title ") == collapsed  # the line that JupyterLab and Colab show
 
@@ -232,10 +232,9 @@ def plausible(metrics: dict[str, Any], pretrained: bool = True) -> None:
         assert scaling["resumed_equal"]
         assert scaling["restarted_equal"]
         assert scaling["seconds_until_stopped"] < 30
-        one, same, larger = scaling["accuracies"].values()
-        assert abs(one - same) < 5
-        assert min(one, same) > 90
-        assert 50 < larger < max(one, same)
+        one, two = scaling["accuracies"].values()
+        assert abs(one - two) < 5
+        assert min(one, two) > 90
 
 
 @pytest.mark.slow

@@ -68,8 +68,9 @@ CONSTANTS: dict[str, set[str]] = {
         *("1947", "2019", "30%", "99.7%"),  # years, and examples
     },
     "09": {
-        *("32", "64", "128"),  # digits
-        *("60", "30", "16", "15"),  # seconds, minutes, significant digits of float64, and seeds
+        *("32", "64", "128", "256", "2,000"),  # digits
+        *("60", "30", "16", "15"),  # seconds, minutes, steps or significant digits, and seeds
+        *("593,200", "2.4"),  # gradients, and their megabytes in float32
         "2017",  # a year
     },
 }
