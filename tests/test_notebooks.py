@@ -56,7 +56,8 @@ def test_hygiene(path: Path) -> None:
 def test_only_setup_results_helpers_and_answers_are_collapsed(path: Path) -> None:
     for cell in load(path).cells:
         first = cell.source.partition("\n")[0]
-        collapsed = cell.id in ("setup", "metrics", "results", "launch", "fail") or first.endswith("(open after your diagnosis)")
+        helper = cell.id in ("setup", "metrics", "results", "launch", "fail")
+        collapsed = helper or first.endswith("(open after your diagnosis)")
         assert {key: value for key, value in cell.metadata.items() if key != "tags"} == (COLLAPSED if collapsed else {})
         assert cell.source.startswith("# @title ") == collapsed  # the line that JupyterLab and Colab show
 
@@ -251,7 +252,8 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     texts = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
     assert not any('"dataset": "mnist"' in text for text in texts)
     metrics = [json.loads(text) for text in texts]
-    assert {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring", "scaling_out"} <= set().union(*metrics)
+    notebooks = {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring", "scaling_out"}
+    assert notebooks <= set().union(*metrics)
     for each in metrics:
         plausible(each, pretrained=False)
 
