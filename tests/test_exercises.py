@@ -1,5 +1,6 @@
 """Every solution passes its check, and the check names the mistakes that learners make."""
 
+import itertools
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -261,6 +263,46 @@ def forgot_to_copy(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor
     return falls
 
 
+def time_by_loop(seconds: list[float], accuracies: list[float], target: float) -> float:
+    total = 0.0
+    for second, accuracy in zip(seconds, accuracies, strict=True):
+        total += second
+        if accuracy >= target:
+            return total
+    return math.inf
+
+
+def time_by_numpy(seconds: list[float], accuracies: list[float], target: float) -> float:
+    reached = np.array(accuracies) >= target
+    return np.cumsum(seconds)[reached.argmax()] if reached.any() else np.inf
+
+
+def missing_by_loops(values: dict[str, list[Any]], finished: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{}]
+    for name, options in values.items():
+        found = [{**each, name: option} for each in found for option in options]
+    return [each for each in found if all(each != other for other in finished)]
+
+
+def missing_by_sets(values: dict[str, list[Any]], finished: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    done = {tuple(each[name] for name in values) for each in finished}
+    rest = (chosen for chosen in itertools.product(*values.values()) if chosen not in done)
+    return [dict(zip(values.keys(), chosen, strict=True)) for chosen in rest]
+
+
+def holm_by_numpy(p_values: list[float]) -> np.ndarray:
+    p = np.array(p_values)
+    order = p.argsort()
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return corrected.tolist()
+
+
+def holm_by_pandas(p_values: list[float]) -> list[float]:
+    p = pd.Series(p_values).sort_values()
+    return (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index().tolist()
+
+
 def share_in_blocks(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
     random = np.random.default_rng((seed, epoch))
     size = n // world_size
@@ -351,6 +393,9 @@ WRITTEN = [  # the exercise, what a learner wrote, and the expected message
         "rais",
     ),
     ("orthogonalized", lambda matrix: torch.linalg.svd(matrix)[0] @ torch.linalg.svd(matrix)[2].T, "transposed once"),
+    ("holm", lambda p_values: [p * len(p_values) for p in p_values], "expected|starting"),
+    ("missing_runs", lambda values, finished: len(values["seed"]) - len(finished), "the result is a number"),
+    ("time_to_accuracy", lambda seconds, accuracies, target: None, "returns None"),
     (
         "share",
         lambda n, rank, world_size, seed, epoch: torch.arange(n // world_size) + rank + seed + epoch,
@@ -698,6 +743,9 @@ IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct so
     ],
     "calibration_error": [calibration_by_edges, calibration_by_sums],
     "paired_p_value": [paired_by_the_lower_tail, paired_by_both_tails],
+    "time_to_accuracy": [time_by_loop, time_by_numpy],
+    "missing_runs": [missing_by_loops, missing_by_sets],
+    "holm": [holm_by_numpy, holm_by_pandas],
     "total_steps": [
         lambda digits, world_size, batch_size, epochs: epochs * math.ceil(digits / (world_size * batch_size)),
         lambda digits, world_size, batch_size, epochs: (

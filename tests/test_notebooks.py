@@ -53,11 +53,10 @@ def test_hygiene(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, TEMPLATE, *EXERCISES], ids=lambda path: path.stem)
-def test_only_setup_results_helpers_and_answers_are_collapsed(path: Path) -> None:
+def test_only_setup_results_and_answers_are_collapsed(path: Path) -> None:
     for cell in load(path).cells:
         first = cell.source.partition("\n")[0]
-        helper = cell.id in ("setup", "metrics", "results", "launch", "fail")
-        collapsed = helper or first.endswith("(open after your diagnosis)")
+        collapsed = cell.id in ("setup", "metrics", "results") or first.endswith("(open after your diagnosis)")
         assert {key: value for key, value in cell.metadata.items() if key != "tags"} == (COLLAPSED if collapsed else {})
         assert cell.source.startswith("# @title ") == collapsed  # the line that JupyterLab and Colab show
 
@@ -145,6 +144,7 @@ def test_all_three_run_with_other_parameters(tmp_path: Path, capsys: pytest.Capt
         ("05_debugging", {"steps": 5}, "steps=5 is invalid. It must be from 10 to 125."),
         ("05_debugging", {"steps": 130}, "steps=130 is invalid."),
         ("07_measuring", {"seeds": 0}, "seeds=0 is invalid. It must be at least 2."),
+        ("08_many_runs", {"trials": 1}, "trials=1 is invalid. It must be at least 2."),
         ("09_scaling_out", {"epochs": 1}, "epochs=1 is invalid. It must be at least 2."),
     ],
 )
@@ -227,15 +227,22 @@ def plausible(metrics: dict[str, Any], pretrained: bool = True) -> None:
         margins = metrics["measuring"]["accuracy_minus_confidence"]
         assert margins["smoothed labels"] > margins["hard labels"]  # smoothing lowers the confidence
         assert 0.1 < metrics["measuring"]["bias_of_best"] < 0.2
+    if "many_runs" in metrics:
+        many = metrics["many_runs"]
+        assert many["statuses"] == ["finished", "finished", "failed", "failed"]
+        assert len(many["accuracies"]) == 3
+        assert len(many["search"]) >= 15
+        assert min(many["again"]["the default"]) > 75
     if "scaling_out" in metrics:
         scaling = metrics["scaling_out"]
         assert scaling["largest_gradient_difference"] < 1e-12
         assert scaling["resumed_equal"]
         assert scaling["restarted_equal"]
         assert scaling["seconds_until_stopped"] < 30
-        one, two = scaling["accuracies"].values()
+        one, two, larger_batch = scaling["accuracies"].values()
         assert abs(one - two) < 5
         assert min(one, two) > 90
+        assert larger_batch > 75
 
 
 @pytest.mark.slow
@@ -252,8 +259,8 @@ def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
     texts = [path.read_text() for path in (tmp_path / "runs").glob("*/metrics.json")]
     assert not any('"dataset": "mnist"' in text for text in texts)
     metrics = [json.loads(text) for text in texts]
-    notebooks = {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring", "scaling_out"}
-    assert notebooks <= set().union(*metrics)
+    notebooks = {"data", "history", "summary", "own_digits", "faster", "debugging", "measuring"}
+    assert notebooks | {"many_runs", "scaling_out"} <= set().union(*metrics)
     for each in metrics:
         plausible(each, pretrained=False)
 

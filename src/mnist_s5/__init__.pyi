@@ -6,7 +6,7 @@ from .data.augment import (
 )
 from .data.digits import (
     DigitDataset as DigitDataset, load_mnist as load_mnist, normalize as normalize,
-    train_transforms as train_transforms, train_val_split as train_val_split,
+    train_val_split as train_val_split,
 )
 from .data.loaders import get_testloader as get_testloader, get_trainloader as get_trainloader
 from .data.pictures import classify as classify, find_digits as find_digits, load_digits as load_digits
@@ -23,6 +23,7 @@ from .figures.images import (
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
 from .figures.pad import DrawingPad as DrawingPad
 from .files import course_path as course_path
+from .jobs.compare import read_runs as read_runs
 from .jobs.runs import check_parameters as check_parameters
 from .jobs.runs import last_checkpoint as last_checkpoint, new_run as new_run, recorded as recorded
 from .model import Net as Net

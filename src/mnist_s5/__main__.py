@@ -6,8 +6,10 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
 def sweep(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .files import atomic_write
     from .jobs import sweep
     from .jobs.compare import read_runs
     from .jobs.runs import RunError, find_notebooks, new_run
@@ -49,27 +50,28 @@ def sweep(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
     if bool(args.each) == bool(args.notebooks):
         raise RunError('Pass the notebooks to run, or --each "class/*.ipynb" for copies of one notebook.')
+    if args.address and not args.on:
+        raise RunError("--address is for a Ray cluster. Add --on ray.")
     folder = new_run(args.out).resolve()
     if args.each:
-        runs = sweep.copies(args.each, args.parameters, folder)
+        runs = sweep.each_notebook(args.each, args.parameters, folder)
     else:
         runs = sweep.combinations(find_notebooks(args.notebooks), args.parameters, folder)
     missing = [run for run in runs if not run.finished()]
     for run in missing:
-        new_run(str(run.folder))  # so that the table lists it
+        new_run(str(run.folder))  # so that a table lists it
     print(f"The sweep's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
-    if args.on == "ray":
-        results = sweep.run_on_ray(missing, args.jobs, args.timeout, args.address)
-    else:
-        results = sweep.run_here(missing, args.jobs, args.timeout)
-    with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
+    options = (missing, args.jobs, args.timeout)
+    results = sweep.run_on_ray(*options, args.address) if args.on and missing else sweep.run_here(*options)
+    with closing(results), tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
         for run, error in results:
             bar.update()
+            (run.folder / sweep.ERROR_FILE).unlink(missing_ok=True)
             if error:
-                atomic_write(run.folder / sweep.ERROR_FILE, error.encode())
+                (run.folder / sweep.ERROR_FILE).write_text(error, "utf-8")
                 tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
-    table = read_runs([folder])
-    table.to_csv(folder / "runs.csv", index=False)
+    table = read_runs(*(run.folder for run in runs))
+    table.drop(columns="history").to_csv(folder / "runs.csv", index=False)
     _print_runs(table)
     print(f"The table is in {folder / 'runs.csv'}")
     return int((table["status"] != "finished").any())
@@ -77,9 +79,9 @@ def sweep(args: argparse.Namespace) -> int:
 
 def _print_runs(table: "pd.DataFrame") -> None:
     """Print each run with its main results, and below, why runs failed."""
-    names = [name for name in table if name.startswith("exercises_")]
-    names = [name for name in ("run", "status", "dataset", "test_accuracy", "train_seconds", *names) if name in table]
-    short = table[names].rename(columns=lambda name: name.rpartition(".")[2])
+    main = ("run", "status", "dataset", "test_accuracy", "train_seconds")
+    short = table[[name for name in table if name in main or name.startswith("exercises_")]]
+    short = short.rename(columns=lambda name: name.rpartition(".")[2])
     print(short.to_string(index=False, na_rep="", float_format="{:.2f}".format))
     for run in table[table["error"] != ""].itertuples():
         print(f"{run.run}: {run.error}")
@@ -88,10 +90,10 @@ def _print_runs(table: "pd.DataFrame") -> None:
 def compare(args: argparse.Namespace) -> int:
     from .jobs.compare import compare_runs, read_runs, write_tensorboard
 
-    runs = read_runs(args.runs)
+    runs = read_runs(*args.runs)
     groups, differences = compare_runs(runs, args.metric)
     if args.csv:
-        runs.to_csv(args.csv, index=False)
+        runs.drop(columns="history").to_csv(args.csv, index=False)
     if args.tensorboard:
         write_tensorboard(runs, args.tensorboard)
     if args.json:
@@ -207,9 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.set_defaults(call=run)
     _add_run_options(command, "names, paths, or all (the default)", "set a notebook parameter (may be repeated)")
-    command.add_argument(
-        "--timeout", type=_at_least_1, metavar="SECONDS", help="stop a notebook if one of its cells takes longer"
-    )
+    command.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="stop if a single cell takes longer")
 
     command = commands.add_parser("sweep", help="run notebooks with each combination of parameters, or many copies")
     command.set_defaults(call=sweep)
@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--jobs", type=_at_least_1, default=1, metavar="N", help="runs at a time (default: 1)")
     command.add_argument("--on", choices=["ray"], help="run on a Ray cluster; --jobs divides the CPUs of each node")
     command.add_argument("--address", help="address of the Ray cluster (default: start one on this machine)")
-    command.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="stop a run if it takes longer")
+    command.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="kill a run that takes longer in total")
 
     command = commands.add_parser("compare", help="compare the results of runs")
     command.set_defaults(call=compare)
@@ -242,11 +242,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser, notebooks: str, help: str) -> None:
+def _add_run_options(command: argparse.ArgumentParser, notebooks: str, parameters: str) -> None:
+    command._negative_number_matcher = re.compile(r"-[\d.]")  # argparse would take the value -2..0 for an option
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help=notebooks)
-    command.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters", help=help
-    )
+    several = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument("-p", **several, dest="parameters", help=parameters)
     command.add_argument("--out", default="", metavar="DIR", help="folder to write to (default: a new one in runs/)")
 
 

@@ -68,11 +68,11 @@ def test_the_reference_pipelines(sample: tuple[s5.DigitDataset, s5.DigitDataset]
 def test_flipping_is_off_unless_asked_for() -> None:
     flips = [
         step
-        for step in s5.train_transforms(flip_prob=0.5).transforms
+        for step in digits.train_transforms(flip_prob=0.5).transforms
         if isinstance(step, transforms.RandomHorizontalFlip)
     ]
     assert [flip.p for flip in flips] == [0.5]
-    assert not any(isinstance(step, transforms.RandomHorizontalFlip) for step in s5.train_transforms().transforms)
+    assert not any(isinstance(step, transforms.RandomHorizontalFlip) for step in digits.train_transforms().transforms)
 
 
 def test_the_validation_set_is_not_trained_on(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> None:

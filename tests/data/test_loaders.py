@@ -93,7 +93,8 @@ def test_a_script_without_a_main_guard_works_with_every_start_method(tmp_path: P
         f"""import multiprocessing
 multiprocessing.set_start_method({method!r})
 import mnist_s5 as s5
-_, loader = s5.get_trainloader(8, source="sample", transform=lambda image: s5.train_transforms()(image))
+from mnist_s5.data import digits
+_, loader = s5.get_trainloader(8, source="sample", transform=lambda image: digits.train_transforms()(image))
 print(next(iter(loader))[0].shape)
 """
     )

@@ -1,5 +1,6 @@
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,10 +15,10 @@ import pytest
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
-from mnist_s5.data import digits
+from mnist_s5.jobs import sweep
 from mnist_s5.jobs.compare import compare_runs, read_runs, write_tensorboard
 from mnist_s5.jobs.runs import RunError
-from mnist_s5.jobs.sweep import combinations, copies, expand
+from mnist_s5.jobs.sweep import combinations, each_notebook, expand
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 SCORES = """
@@ -60,16 +61,16 @@ def test_each_combination_has_its_folder(tmp_path: Path) -> None:
 
 def test_copies_are_named_after_their_files(tmp_path: Path) -> None:
     one, two = write(tmp_path / "class" / "kim.ipynb"), write(tmp_path / "class" / "lee.ipynb")
-    runs = copies(f"{tmp_path}/class/*.ipynb", [], tmp_path / "out")
+    runs = each_notebook(f"{tmp_path}/class/*.ipynb", [], tmp_path / "out")
     assert [(run.folder.name, run.notebooks, run.parameters["student"]) for run in runs] == [
         ("kim", [one], "kim"),
         ("lee", [two], "lee"),
     ]
     write(tmp_path / "class" / "more" / "kim.ipynb")
-    names = [run.folder.name for run in copies(f"{tmp_path}/class/**/*.ipynb", [], tmp_path / "out")]
+    names = [run.folder.name for run in each_notebook(f"{tmp_path}/class/**/*.ipynb", [], tmp_path / "out")]
     assert names == ["kim", "lee", "more-kim"]
     with pytest.raises(RunError, match="No notebook matches"):
-        copies(f"{tmp_path}/none/*.ipynb", [], tmp_path)
+        each_notebook(f"{tmp_path}/none/*.ipynb", [], tmp_path)
 
 
 @pytest.mark.slow
@@ -94,7 +95,7 @@ def test_a_failed_run_is_reported_and_only_missing_runs_are_started_again(
     before = done.stat().st_mtime_ns
     assert main(command) == 0
     assert done.stat().st_mtime_ns == before
-    assert read_runs([out])["test_accuracy"].tolist() == [10, 20, 30]
+    assert read_runs(out)["test_accuracy"].tolist() == [10, 20, 30]
 
 
 @pytest.mark.slow
@@ -105,7 +106,7 @@ def test_a_class_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "class" / "broken.ipynb").write_text("not a notebook")
     out = tmp_path / "out"
     assert main(["sweep", "--each", f"{tmp_path}/class/*.ipynb", "--timeout", "20", "--out", str(out)]) == 1
-    table = read_runs([out]).set_index("run")
+    table = read_runs(out).set_index("run")
     assert table["status"].to_dict() == {"broken": "failed", "endless": "failed", "right": "finished"}
     assert "is not a notebook" in table.loc["broken", "error"]
     assert table.loc["endless", "error"] == "The run took more than 20 seconds."
@@ -117,6 +118,31 @@ def test_either_notebooks_or_each(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["02_training", "--each", "*.ipynb"]):
         assert main(["sweep", *words]) == 1
         assert "Pass the notebooks to run, or --each" in capsys.readouterr().err
+
+
+def test_a_ray_address_needs_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", str(write(tmp_path / "n.ipynb")), "--address", "host:6379"]) == 1
+    assert "--address is for a Ray cluster. Add --on ray." in capsys.readouterr().err
+
+
+def test_a_run_is_finished_only_without_signs_of_a_failure(tmp_path: Path) -> None:
+    (run,) = combinations([write(tmp_path / "n.ipynb", "print(1)")], [("count", "2")], tmp_path / "out")
+    assert not run.finished()
+    write(run.folder / "n.ipynb", "print(1)")
+    assert run.finished()
+    for sign in ("error.txt", "n-unfinished.ipynb"):
+        (run.folder / sign).touch()
+        assert not run.finished()
+        (run.folder / sign).unlink()
+    write(tmp_path / "n.ipynb", "print(2)")  # the notebook has changed
+    assert not run.finished()
+
+
+def test_values_of_a_repeated_parameter_are_joined(tmp_path: Path) -> None:
+    runs = combinations([write(tmp_path / "n.ipynb")], [("count", "1"), ("count", "-2..-1")], tmp_path)
+    assert [run.parameters["count"] for run in runs] == ["1", "-2", "-1"]
+    with pytest.raises(RunError, match="count has several values"):
+        each_notebook(str(tmp_path / "*.ipynb"), [("count", "1..2")], tmp_path / "out")
 
 
 def record(folder: Path, accuracy: float, **metrics: object) -> None:
@@ -133,16 +159,31 @@ def runs(tmp_path: Path) -> pd.DataFrame:
         more = {"recipe": "b", "seed": seed, "history": history, "train_images": 4000}
         record(tmp_path / "sweep" / f"recipe=b,seed={seed}", 95.5 + seed, **more)
     (tmp_path / "sweep" / "recipe=b,seed=10").mkdir()
-    return read_runs([tmp_path / "sweep"])
+    return read_runs(tmp_path / "sweep")
 
 
 def test_two_recipes_are_compared_by_all_their_seeds(runs: pd.DataFrame) -> None:
     assert runs["run"].tolist()[-1] == "recipe=b,seed=10"  # after 5, not after 1
+    assert runs["group"].tolist()[4:6] == ["recipe=a", "recipe=b"]
     groups, differences = compare_runs(runs)
-    assert groups.loc["a"].to_dict() == {"runs": 5, "median": 93, "min": 91, "max": 95, "seconds": 2}
-    assert groups.loc["b", "runs"] == 5  # the missing one does not count
+    assert groups.loc["recipe=a"].to_dict() == {"runs": 5, "median": 93, "min": 91, "max": 95, "seconds": 2}
+    assert groups.loc["recipe=b", "runs"] == 5  # the missing one does not count
     (row,) = differences.to_dict("records")
-    assert row == {"from": "a", "to": "b", "difference": 5.5, "p": pytest.approx(2 / 252), "smallest p": 2 / 252}
+    least = pytest.approx(2 / 252)
+    names = {"from": "recipe=a", "to": "recipe=b"}
+    assert row == names | {"difference": 5.5, "p": least, "Holm p": least, "smallest p": least}
+
+
+def test_p_values_are_corrected_for_the_number_of_pairs(tmp_path: Path) -> None:
+    for name, best in (("a", 90), ("b", 92), ("c", 99)):
+        for seed in range(4):
+            record(tmp_path / f"recipe={name},seed={seed}", best + seed, recipe=name)
+    record(tmp_path / "recipe=d,seed=0", 50, recipe="d")  # a single run has no p-value, and is no test
+    _, differences = compare_runs(read_runs(tmp_path))
+    tested = differences.dropna(subset=["p"])
+    assert len(differences) == 6
+    assert tested["p"].tolist() == pytest.approx([10 / 70, 2 / 70, 2 / 70])
+    assert tested["Holm p"].tolist() == pytest.approx([10 / 70, 6 / 70, 6 / 70])  # the largest is multiplied by 1
 
 
 def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:
@@ -161,16 +202,15 @@ def test_runs_with_the_same_recipe_and_other_epochs_are_not_mixed(tmp_path: Path
             epochs=1 + number // 2,
             batch_size=64 * (1 + number // 2),
         )
-    groups, _ = compare_runs(read_runs([tmp_path]))
-    assert groups.index.name in ("epochs", "batch_size")  # the other one does not divide them further
-    assert groups["runs"].tolist() == [2, 2]
+    groups, _ = compare_runs(read_runs(tmp_path))
+    assert groups["runs"].to_dict() == {"epochs=1": 2, "epochs=2": 2}  # the batch size does not divide them further
 
 
 def test_a_corrupted_or_cheating_run_does_not_spoil_the_table(tmp_path: Path) -> None:
     record(tmp_path / "kim", 90, status="failed", run="lee")
     (tmp_path / "lee").mkdir()
     (tmp_path / "lee" / "metrics.json").write_text("{")
-    table = read_runs([tmp_path])
+    table = read_runs(tmp_path)
     assert table[["run", "status"]].to_numpy().tolist() == [["kim", "finished"], ["lee", "failed"]]
     assert "corrupted" in table["error"][1]
 
@@ -228,11 +268,11 @@ def test_a_killed_sweep_ends_its_runs_and_does_the_rest_when_started_again(tmp_p
     assert process.returncode == 130
     kernel = int(second[0].name[2:])
     assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
-    assert read_runs([out])["status"].tolist() == ["finished", "unfinished"]
+    assert read_runs(out)["status"].tolist() == ["finished", "unfinished"]
     (tmp_path / "go").touch()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert len(list(marks.glob("1-*"))) == 1
-    assert read_runs([out])["status"].tolist() == ["finished", "finished"]
+    assert read_runs(out)["status"].tolist() == ["finished", "finished"]
 
 
 @pytest.fixture
@@ -256,7 +296,7 @@ def test_ray_gives_the_same_metrics_seed_by_seed(tmp_path: Path, cluster: str) -
     on_ray = ["--on", "ray", "--address", cluster, "--jobs", "2", "--out", str(tmp_path / "ray")]
     assert main([*words, "--jobs", "2", "--out", str(tmp_path / "local")]) == 0
     assert main([*words, *on_ray]) == 0
-    here, there = (read_runs([tmp_path / name]) for name in ("local", "ray"))
+    here, there = (read_runs(tmp_path / name) for name in ("local", "ray"))
     for column in ("run", "seed", "test_accuracy", "test_loss", "threads", "status"):
         assert here[column].tolist() == there[column].tolist(), column
     assert here["test_loss"].nunique() == 2
@@ -269,8 +309,22 @@ def test_a_node_that_would_use_other_data_is_an_error(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = {"mnist": "sample", "sample": "mnist"}[s5.load_mnist("auto")[0].name]
-    monkeypatch.setattr(digits, "load_mnist", lambda source: [SimpleNamespace(name=ours)])
+    monkeypatch.setattr(sweep, "load_mnist", lambda source: [SimpleNamespace(name=ours)])
     words = ["--on", "ray", "--address", cluster, "--out", str(tmp_path / "out")]
     assert main(["sweep", str(write(tmp_path / "scores.ipynb", SCORES)), *words]) == 1
     said = capsys.readouterr().err
-    assert f"digits, and this machine {ours}. Set MNIST_S5_DATA on each node before you start Ray there" in said
+    assert f"and this machine the {ours} digits. Set MNIST_S5_DATA on each node before you start Ray there" in said
+
+
+def test_an_address_without_a_cluster_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray", reason="needs the extra: ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        unused = f"127.0.0.1:{free.getsockname()[1]}"
+    notebook = str(write(tmp_path / "n.ipynb"))
+    for address in (unused, "nowhere"):
+        words = ["sweep", notebook, "--on", "ray", "--address", address, "--out", str(tmp_path / "out")]
+        assert main(words) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(f"mnist-s5: No Ray cluster answers at {address} (")
+        assert last.endswith("Pass its HOST:PORT.")

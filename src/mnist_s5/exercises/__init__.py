@@ -24,6 +24,7 @@ LESSONS = {
     "bugs": "05_debugging",
     "ingredients": "06_faster_training",
     "measures": "07_measuring",
+    "many": "08_many_runs",
     "scaling": "09_scaling_out",
 }
 TRIALS = 20

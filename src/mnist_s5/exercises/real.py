@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from functools import cache
 from io import StringIO
+from statistics import median
 from typing import Any
 
 import torch
@@ -247,6 +248,29 @@ def paired_p_value(function: Function) -> str:
     return (
         f"The pretrained network on 2,000 test digits, and on the same digits shifted by two pixels: p = {found:.1g}."
     )
+
+
+def time_to_accuracy(function: Function) -> str:
+    times = {}
+    for name in ("fast", "best"):
+        runs = [recorded(f"{name}-mnist-{seed}")[0] for seed in range(1, 6)]
+        parts = [([each.seconds for each in run], [each.test_accuracy for each in run]) for run in runs]
+        times[name] = median(function(*part, 99.5) for part in parts)
+    shown = " and ".join(f"{name} {time:.0f} s" for name, time in times.items())
+    return f"Median of five recorded runs on MNIST until 99.5%: {shown}. (They ran on different machines.)"
+
+
+def missing_runs(function: Function) -> str:
+    values = {"recipe": ["fast", "reference"], "seed": [1, 2, 3, 4, 5]}
+    finished = [recorded(f"{name}-mnist-{n}")[1] for name, n in (*(("fast", n) for n in range(1, 6)), ("reference", 1))]
+    missing = function(values, [{name: metrics[name] for name in values} for metrics in finished])
+    return f"The course has recorded five seeds of fast, but for the reference, {len(missing)} of five are missing."
+
+
+def holm(function: Function) -> str:
+    table = recorded("learning_rates")[1]["differences"]
+    shown = ", ".join(f"{p:.3f}" for p in function([row["p"] for row in table]))
+    return f"The {len(table)} pairs of recorded learning rates have corrected p-values of {shown}."
 
 
 def total_steps(function: Function) -> str:

@@ -230,7 +230,7 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
             found.append(ours.get(name, Path(name)))
         else:
             raise RunError(f"There is no notebook {name}. {did_you_mean(name, ['all', *ours])}")
-    found = list({path.resolve(): path for path in found}.values())
+    found = list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))
     for name, count in Counter(path.name for path in found).items():
         if count > 1:
             raise RunError(f"Two notebooks are named {name}. Run each with its own --out.")

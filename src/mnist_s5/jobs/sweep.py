@@ -1,37 +1,41 @@
-"""Sweeps: each combination of parameters, or each copy of a notebook, is one `mnist-s5 run` in its own folder."""
+"""Sweeps: one `mnist-s5 run` per combination of parameter values, or per notebook, each in its own folder."""
 
 import glob
 import itertools
 import logging
+import math
 import os
 import re
-import subprocess
+import shutil
+import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple
+from subprocess import DEVNULL, Popen
+from typing import NamedTuple
 
+from ..data.digits import data_folder, load_mnist
 from ..files import atomic_write
-from .runs import RunError, parse_parameters
+from .runs import RunError, declared, parse_parameters
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed
-Process = subprocess.Popen[str]
+LOG_FILE = "log.txt"  # in a run's folder: what `mnist-s5 run` wrote to standard error
 
 
 class Run(NamedTuple):
-    """One run of a sweep."""
+    """One run of a sweep: where it writes, what it executes, and the parameters as on the command line."""
 
     folder: Path
     notebooks: Sequence[Path]
     parameters: dict[str, str]
 
     def finished(self) -> bool:
-        """Return whether the folder holds each notebook, executed with the code that it has now."""
-        return all(_code(self.folder / path.name) == _code(path) != [] for path in self.notebooks)
+        """Return whether the folder holds each notebook, executed with its current code, and no sign of a failure."""
+        failed = (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb"))
+        return not failed and all(_code(self.folder / path.name) == _code(path) != [] for path in self.notebooks)
 
 
 def _code(path: Path) -> list[str]:
@@ -42,11 +46,8 @@ def _code(path: Path) -> list[str]:
         cells = nbformat.read(path, as_version=4).cells
     except Exception:  # nbformat raises many types; the run will say what is wrong
         return []
-    return [
-        cell.source
-        for cell in cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", ())
-    ]
+    added = "injected-parameters"
+    return [cell.source for cell in cells if cell.cell_type == "code" and added not in cell.metadata.get("tags", ())]
 
 
 def expand(text: str) -> list[str]:
@@ -58,149 +59,164 @@ def expand(text: str) -> list[str]:
     values: list[str] = []
     for part in text.split(","):
         limits = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", part)
-        between = range(int(limits[1]), int(limits[2]) + 1) if limits else None
-        if between is not None and not between:
+        found = [*map(str, range(int(limits[1]), int(limits[2]) + 1))] if limits else [part]
+        if not found:
             raise RunError(f"The range {part} is empty. Write the smaller number first.")
-        values += [part] if between is None else map(str, between)
+        values += found
     return list(dict.fromkeys(values))
 
 
-def combinations(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]], out: Path) -> list[Run]:
+def combinations(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]], out: Path) -> list[Run]:
     """Return a run for each combination of the parameters' values, in a folder such as recipe=fast,seed=1.
 
     Raises:
-        RunError: If a parameter or a value is invalid, or two combinations have the same folder.
+        RunError: If a parameter or a value is invalid, or two combinations would have the same folder.
     """
-    values = {name: expand(text) for name, text in pairs}
-    runs = []
-    for chosen in itertools.product(*values.values()):
-        parameters = dict(zip(values, chosen, strict=True))
-        parse_parameters(notebooks, parameters.items())
-        name = ",".join(f"{key}={value}" for key, value in parameters.items()) or "run"
-        runs.append(Run(out / re.sub(r"[^\w.,=+-]", "_", name), notebooks, parameters))
-    return _distinct(runs)
+    values = {name: expand(",".join(text for other, text in pairs if other == name)) for name, _ in pairs}
+    parse_parameters(notebooks, [(name, value) for name in values for value in values[name]])  # checks each value
+    chosen = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
+    return _with_distinct_folders([Run(out / _name(parameters), notebooks, parameters) for parameters in chosen])
 
 
-def copies(pattern: str, pairs: Iterable[tuple[str, str]], out: Path) -> list[Run]:
-    """Return a run for each notebook that matches the pattern. Its folder is named after the file.
+def _name(parameters: dict[str, str]) -> str:
+    return re.sub(r"[^\w.,=+-]", "_", ",".join(map("=".join, parameters.items()))) or "run"
 
-    If files in several folders have the same name, the names of the folders are added. A parameter `student` gets the
-    name of the run.
+
+def each_notebook(pattern: str, pairs: Sequence[tuple[str, str]], out: Path) -> list[Run]:
+    """Return a run for each notebook that matches the pattern, in a folder with the name of the file.
+
+    The names of folders that match a wildcard are added. The parameter `student`, if the notebook has it, is set to the
+    name.
 
     Raises:
-        RunError: If no notebook matches, or two runs have the same folder.
+        RunError: If no notebook matches, a parameter has several values, or two runs would have the same folder.
     """
-    paths = [Path(path).resolve() for path in sorted(glob.glob(os.path.expanduser(pattern), recursive=True))]
-    if not (paths := [path for path in paths if path.suffix == ".ipynb"]):
+    if several := [name for name, text in pairs if len(expand(text)) > 1]:
+        raise RunError(f"{several[0]} has several values. With --each, pass one.")
+    pattern = os.path.abspath(os.path.expanduser(pattern))
+    top = os.path.dirname(re.split(r"[*?[]", pattern)[0])  # the folder before the first wildcard
+    found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if path.endswith(".ipynb")]
+    runs = []
+    for path in found:
+        name = "-".join(path.relative_to(top).with_suffix("").parts)
+        student = {"student": name} if any("student" in declared(code) for code in _code(path)) else {}
+        if out not in path.parents:  # those that an earlier sweep executed
+            given = dict(pairs)
+            runs.append(Run(out / (f"{name},{_name(given)}" if given else name), [path], student | given))
+    if not runs:
         raise RunError(f"No notebook matches {pattern}. Put quotes around the pattern, and check the folder.")
-    top = Path(os.path.commonpath([path.parent for path in paths]))
-    unique = len({path.stem for path in paths}) == len(paths)
-    names = [path.stem if unique else "-".join(path.relative_to(top).with_suffix("").parts) for path in paths]
-    return _distinct(
-        [Run(out / name, [path], {"student": name} | dict(pairs)) for name, path in zip(names, paths, strict=True)]
-    )
+    return _with_distinct_folders(runs)
 
 
-def _distinct(runs: list[Run]) -> list[Run]:
-    if len({run.folder for run in runs}) < len(runs):
-        raise RunError("Two runs would have the same folder. Use values that differ in letters or digits.")
+def _with_distinct_folders(runs: list[Run]) -> list[Run]:
+    if len({str(run.folder).casefold() for run in runs}) < len(runs):
+        raise RunError(
+            "Two runs would have the same folder. Use values, or file names, that differ in letters or digits."
+        )
     return runs
 
 
-def execute(run: Run, environment: dict[str, str], timeout: float | None, processes: list[Process]) -> str:
-    """Execute a run in its own process and working folder, and return "", or why it failed.
+def execute(runs: Sequence[Run], slots: Sequence[dict[str, str]], timeout: float | None) -> Iterator[tuple[Run, str]]:
+    """Execute each run in its own process and working folder. Yield it when it ends, with its error or "".
 
     Args:
-        run: What to execute.
-        environment: Environment variables to set.
-        timeout: Seconds after which the process and its kernel are killed.
-        processes: The process is added to this list.
+        runs: What to execute.
+        slots: As many runs are executed at a time. Each slot has the environment variables of its runs.
+        timeout: Seconds after which a run and all processes that it has started are killed. None sets no limit.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / ERROR_FILE).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "mnist_s5", "run", *map(str, run.notebooks), "--out", str(run.folder)]
-    for name, value in run.parameters.items():
-        command += ["-p", name, value]
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=run.folder, env=os.environ | environment, text=True, **pipes)
-    processes.append(process)
+    waiting, active = list(runs), dict[int, tuple[Run, Popen[bytes], float]]()
     try:
-        said = process.communicate(timeout=timeout)[1]
-    except subprocess.TimeoutExpired:
-        kill(process)
-        process.communicate()
-        return f"The run took more than {timeout} seconds."
-    _, found, why = said.rpartition("mnist-s5: ")
-    return "" if not process.returncode else why.strip() if found else f"Exit status {process.returncode}."
+        while waiting or active:
+            for slot, environment in enumerate(slots):
+                if waiting and slot not in active:
+                    run = waiting.pop(0)
+                    active[slot] = run, _start(run, environment), time.monotonic() + (timeout or math.inf)
+            time.sleep(0.1)
+            for slot, (run, process, deadline) in list(active.items()):
+                if (status := process.poll()) is not None:
+                    error = _message(run, status)
+                elif time.monotonic() > deadline:
+                    kill(process)
+                    error = f"The run took more than {timeout} seconds."
+                else:
+                    continue
+                del active[slot]
+                yield run, error
+    finally:  # if the sweep is interrupted, no run continues
+        for _, process, _ in active.values():
+            kill(process)
 
 
-def kill(process: Process) -> None:
-    """Kill a process and all processes that it has started, such as the kernel."""
+def _start(run: Run, environment: dict[str, str]) -> Popen[bytes]:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "mnist_s5", "run", *map(str, run.notebooks), "--out", str(run.folder)]
+    command += [word for pair in run.parameters.items() for word in ("-p", *pair)]
+    if "MNIST_S5_DATA" in os.environ:  # a relative path must become absolute, because the working folder changes
+        environment = {"MNIST_S5_DATA": str(data_folder())} | environment
+    with (run.folder / LOG_FILE).open("wb") as log:  # not a pipe: a process that is left behind would keep it open
+        return Popen(command, cwd=run.folder, env=os.environ | environment, stdin=DEVNULL, stdout=DEVNULL, stderr=log)
+
+
+def _message(run: Run, status: int) -> str:
+    """Return why a run failed, or "" if it did not."""
+    if not status:
+        return ""
+    message = (run.folder / LOG_FILE).read_text(errors="replace").rpartition("mnist-s5: ")
+    return (message[1] and message[2].strip()) or f"Exit status {status} (see {run.folder / LOG_FILE})."
+
+
+def kill(process: Popen[bytes]) -> None:
+    """Kill a process and all processes that it has started, such as the kernel, and wait until they have ended."""
     import psutil
 
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)
-        for each in [*parent.children(recursive=True), parent]:
+        family = [*parent.children(recursive=True), parent]
+        for each in family:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+        psutil.wait_procs(family, timeout=5)
 
 
 def run_here(runs: Sequence[Run], jobs: int, timeout: float | None) -> Iterator[tuple[Run, str]]:
-    """Execute the runs on this machine, `jobs` at a time. Yield each one when it ends, with its error or "".
-
-    Each has an equal share of the threads, and one GPU if there are several.
-    """
+    """Execute the runs on this machine, `jobs` at a time. Each has an equal share of the threads, and one GPU if there
+    are several. See `execute`."""
     import torch
 
-    threads, gpus = max(1, torch.get_num_threads() // jobs), torch.cuda.device_count()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-    slots: SimpleQueue[int] = SimpleQueue()
-    for slot in range(jobs):
-        slots.put(slot)
-    processes: list[Process] = []
-
-    def one(run: Run) -> str:
-        slot = slots.get()
-        gpu = {"CUDA_VISIBLE_DEVICES": visible.split(",")[slot % gpus]} if gpus > 1 else {}
-        try:
-            return execute(run, {"OMP_NUM_THREADS": str(threads)} | gpu, timeout, processes)
-        finally:
-            slots.put(slot)
-
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(one, run): run for run in runs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:  # if it is interrupted, nothing continues
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                kill(process)
+    gpus, threads = torch.cuda.device_count(), {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}
+    visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))).split(",")
+    one = [{"CUDA_VISIBLE_DEVICES": visible[slot % gpus]} if gpus > 1 else {} for slot in range(jobs)]
+    return execute(runs, [threads | gpu for gpu in one], timeout)
 
 
 def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: str | None) -> Iterator[tuple[Run, str]]:
-    """Execute the runs on a Ray cluster, as `run_here` does. Their files are copied to this machine.
+    """Execute the runs on a Ray cluster, each from its start. Their files are copied to this machine.
 
     Args:
         runs: What to execute.
-        jobs: Number of runs at a time on the smallest node. All runs have as many threads as these. They also get one
-            GPU each if the cluster has any.
-        address: Where the cluster is. None starts one on this machine.
+        jobs: How many runs share the smallest node. This sets the number of threads of every run, on all nodes. A run
+            also gets one GPU if the cluster has any.
         timeout: See `execute`.
+        address: Where the cluster is. None starts one on this machine.
 
     Raises:
-        RunError: If a node lacks a package, or would use other data than this machine.
+        RunError: If there is no cluster at the address, or a node lacks a package or has other data than this machine.
     """
     import ray
 
+    if address and not address.startswith(("auto", "local", "ray:")):
+        host, _, port = address.rpartition(":")
+        try:  # ray.init would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, ValueError) as error:
+            raise RunError(f"No Ray cluster answers at {address} ({error}). Pass its HOST:PORT.") from error
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         for source in {run.parameters.get("source", "auto") for run in runs}:
             _check_nodes(source)
-        smallest = min(node["Resources"]["CPU"] for node in ray.nodes() if node["Resources"].get("CPU"))
-        threads = max(1, int(smallest) // jobs)
-        resources = {"num_cpus": threads, "num_gpus": int(ray.cluster_resources().get("GPU", 0) > 0)}
-        task = ray.remote(_execute_elsewhere).options(**resources)
+        smallest = min((node["Resources"]["CPU"] for node in ray.nodes() if node["Resources"].get("CPU")), default=1)
+        threads, gpus = max(1, int(smallest) // jobs), int(ray.cluster_resources().get("GPU", 0) > 0)
+        task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_on_node)
         waiting = {}
         for run in runs:
             sources = {path.name: path.read_bytes() for path in run.notebooks}
@@ -209,12 +225,14 @@ def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: s
             [done], _ = ray.wait(list(waiting))
             run = waiting.pop(done)
             try:
-                why, files = ray.get(done)
-            except ray.exceptions.RayError as error:  # for example, the node was lost several times
-                why, files = f"Ray lost the run ({type(error).__name__}). Start the sweep again.", {}
-            for name, blob in files.items():
-                atomic_write(run.folder / name, blob)
-            yield run, why
+                error, files = ray.get(done)
+            except ray.exceptions.RayError as lost:  # for example, the node was lost several times
+                error, files = f"Ray lost the run ({type(lost).__name__}: {str(lost).strip().splitlines()[-1]}).", {}
+            if files:
+                shutil.rmtree(run.folder)  # nothing of an older run must remain
+            for name in sorted(files, key=lambda name: name.endswith(".ipynb")):  # last, because they mark it finished
+                atomic_write(run.folder / name, files[name])
+            yield run, error
     finally:
         ray.shutdown()
 
@@ -224,45 +242,36 @@ def _check_nodes(source: str) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from ..data.digits import load_mnist
-
-    def probe(source: str) -> tuple[str, str]:  # Ray sends nested functions with their code, so it needs no package
+    def problem(ours: str) -> str:  # Ray sends nested functions with their code, so it needs no package
         try:
+            import papermill  # noqa: F401
+            import psutil  # noqa: F401
+
             from mnist_s5.data.digits import load_mnist
-            from mnist_s5.jobs.doctor import examine
 
-            problems = [line for passed, line in examine() if not passed]
-            return load_mnist(source)[0].name, ". ".join(problems)
-        except ModuleNotFoundError as error:
-            return "", f"{error}. Run there: pip install 'mnist-s5[ray]'"
-        except (RuntimeError, OSError) as error:
-            return "", str(error)
+            theirs = load_mnist(source)[0].name
+        except (ImportError, RuntimeError, OSError) as error:
+            return f"{error}. Run there: pip install 'mnist-s5[ray]', then mnist-s5 doctor"
+        advice = "Set MNIST_S5_DATA on each node before you start Ray there, or pass -p source sample"
+        return "" if theirs == ours else f"it has the {theirs} digits, and this machine the {ours} digits. {advice}"
 
-    ours = load_mnist(source)[0].name
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    tasks = []
-    for node in nodes:
-        here = NodeAffinitySchedulingStrategy(node, soft=False)
-        tasks.append(ray.remote(probe).options(num_cpus=0, scheduling_strategy=here).remote(source))
-    for where, (theirs, problem) in zip(nodes.values(), ray.get(tasks), strict=True):
-        if problem:
-            raise RunError(f"The node {where} is not ready: {problem}.")
-        if theirs != ours:
-            raise RunError(
-                f"With source={source}, the node {where} would use the {theirs} digits, and this machine {ours}. "
-                "Set MNIST_S5_DATA on each node before you start Ray there, or pass -p source sample."
-            )
+    nodes, ours = [node for node in ray.nodes() if node["Alive"]], load_mnist(source)[0].name
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    tasks = [ray.remote(num_cpus=0, scheduling_strategy=place)(problem).remote(ours) for place in places]
+    for node, why in zip(nodes, ray.get(tasks), strict=True):
+        if why:
+            raise RunError(f"The node {node['NodeManagerAddress']} is not ready: {why}.")
 
 
-def _execute_elsewhere(
+def _execute_on_node(
     run: Run, sources: dict[str, bytes], environment: dict[str, str], timeout: float | None
 ) -> tuple[str, dict[str, bytes]]:
     """Execute a run in a temporary folder. Return its error or "", and its files."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as scratch:
         for name, blob in sources.items():
-            atomic_write(Path(place, "notebooks", name), blob)
-        here = Run(Path(place, "run"), [Path(place, "notebooks", name) for name in sources], run.parameters)
-        why = execute(here, environment, timeout, [])
+            atomic_write(Path(scratch, "notebooks", name), blob)
+        here = Run(Path(scratch, "run"), [Path(scratch, "notebooks", name) for name in sources], run.parameters)
+        [(_, error)] = execute([here], [environment], timeout)
         files = [path for path in here.folder.rglob("*") if path.is_file()]
-        blobs = {str(path.relative_to(here.folder)): path.read_bytes() for path in files}
-        return why.replace(str(here.folder), str(run.folder)), blobs
+        blobs = {path.relative_to(here.folder).as_posix(): path.read_bytes() for path in files}
+        return error.replace(str(here.folder), str(run.folder)), blobs
