@@ -1,11 +1,13 @@
-"""Measure sweeps on the embedded sample: python benchmarks/sweeps.py. Needs the extra `ray`. Each run has one epoch.
+"""Measure sweeps on the embedded sample: python benchmarks/sweeps.py [PART ...]. Needs the extra `ray`.
 
-- One run as the bare loop, as a script with the code of the notebook, by papermill, by `mnist-s5 run`, and by
+Each run has one epoch. The parts are:
+
+- one_run: one run as the bare loop, as a script with the code of the notebook, by papermill, by `mnist-s5 run`, and by
   `mnist-s5 sweep`, alternating.
-- The runs of `fast` and `best` with three seeds, one at a time and two at a time, alternating seed by seed.
-- Ten runs with five seeds, and two with an invalid seed, by one command that is interrupted and started again.
-- The same ten runs on Ray.
-- A class of 30 copies of ex02_training.
+- jobs: the runs of `fast` and `best` with three seeds, one at a time and two at a time, alternating seed by seed.
+- interrupted: ten runs with five seeds, and two with an invalid seed, by one command that is ended and started again.
+- ray: the same ten runs on Ray.
+- class_of_30: a class of 30 copies of ex02_training.
 
 Writes results/sweeps.json.
 """
@@ -22,7 +24,7 @@ from typing import Any
 
 import nbformat
 import pandas as pd
-from record import record
+from record import RESULTS, record
 
 import mnist_s5 as s5
 from mnist_s5.exercises import exercises
@@ -44,7 +46,7 @@ def seconds(command: list[str], folder: Path, **options: Any) -> float:
     return time.perf_counter() - start
 
 
-def overhead(folder: Path, rounds: int = 3) -> dict[str, list[float]]:
+def one_run(folder: Path, rounds: int = 3) -> dict[str, Any]:
     """Return the seconds of one run in each of five ways."""
     notebook = str(s5.course_path("notebooks/02_training.ipynb"))
     values = ["-p", "source", "sample", "-p", "epochs", "1", "-p", "recipe", "fast"]
@@ -66,31 +68,48 @@ def overhead(folder: Path, rounds: int = 3) -> dict[str, list[float]]:
         }
         for name in list(commands)[:: 1 - 2 * (number % 2)]:
             found[name].append(seconds(commands[name], folder, check=True))
-    return found
+    print({name: median(each) for name, each in found.items()})
+    return {"one_run": found}
 
 
-def one_and_two(folder: Path) -> dict[str, list[float]]:
-    """Return the seconds of two runs for each seed, one at a time and two at a time."""
+def jobs(folder: Path) -> dict[str, Any]:
+    """Return the seconds of two runs for each of three seeds, one at a time and two at a time."""
     found: dict[str, list[float]] = {"1": [], "2": []}
     for seed in range(1, 4):
-        for jobs in ("1", "2") if seed % 2 else ("2", "1"):
-            command = [*COURSE, "sweep", *TEN, "-p", "seed", str(seed), "--jobs", jobs, "--out", f"jobs-{jobs}"]
-            found[jobs].append(seconds(command, folder, check=True))
-    return found
+        for number in ("1", "2") if seed % 2 else ("2", "1"):
+            command = [*COURSE, "sweep", *TEN, "-p", "seed", str(seed), "--jobs", number, "--out", f"jobs-{number}"]
+            found[number].append(seconds(command, folder, check=True))
+    ratios = [one / two for one, two in zip(*found.values(), strict=True)]
+    per_hour = {name: round(3600 * 2 / median(each)) for name, each in found.items()}
+    print(f"runs per hour {per_hour}, ratio {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    return {"jobs": found} | accuracies(folder, "jobs-1", "jobs-2")
 
 
 def interrupted(folder: Path) -> dict[str, Any]:
-    """Start ten runs and two that fail, interrupt the sweep after 45 seconds, and start it again."""
+    """Start ten runs and two that fail, end the sweep after four runs, and start it again."""
     command = [*COURSE, "sweep", *TEN, "-p", "seed", "1..5,-1", "--jobs", "2", "--out", "interrupted"]
     started = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(45)
-    started.send_signal(signal.SIGINT)
+    while len(list(folder.glob("interrupted/*/02_training.ipynb"))) < 4:
+        time.sleep(1)
+    started.send_signal(signal.SIGTERM)
     started.wait()
     before = statuses(folder / "interrupted")
     rest = seconds(command, folder)
-    table = read_runs(folder / "interrupted")
-    errors = sorted(set(table["error"]) - {""})
-    return {"before": before, "after": statuses(folder / "interrupted"), "seconds": rest, "errors": errors}
+    found = {"before": before, "after": statuses(folder / "interrupted"), "seconds": rest}
+    found["errors"] = errors(read_runs(folder / "interrupted"))
+    print(json.dumps(found))
+    return {"interrupted": found} | accuracies(folder, "interrupted")
+
+
+def ray(folder: Path) -> dict[str, Any]:
+    """Execute the ten runs on Ray."""
+    command = [*COURSE, "sweep", *TEN, "-p", "seed", "1..5", "--jobs", "2", "--on", "ray", "--out", "ray"]
+    return {"ray_seconds": seconds(command, folder, check=True)} | accuracies(folder, "ray")
+
+
+def errors(table: pd.DataFrame) -> list[str]:
+    """Return the different messages, without the paths of files."""
+    return sorted({error.partition(" (see")[0] for error in table["error"] if error})
 
 
 def statuses(folder: Path) -> dict[str, int]:
@@ -98,11 +117,15 @@ def statuses(folder: Path) -> dict[str, int]:
     return read_runs(folder)["status"].value_counts().to_dict()
 
 
-def accuracies(folder: Path) -> dict[str, float]:
-    """Return the accuracy of each finished run."""
-    table = read_runs(folder)
-    table = table[table["status"] == "finished"]
-    return dict(zip(table["run"].str.replace("epochs=1,", ""), table["test_accuracy"], strict=True))
+def accuracies(folder: Path, *names: str) -> dict[str, dict[str, float]]:
+    """Return the accuracy of each finished run of these sweeps."""
+    found = {}
+    for name in names:
+        table = read_runs(folder / name)
+        table = table[table["status"] == "finished"]
+        runs = table["run"].str.removeprefix("source=sample,epochs=1,")
+        found[f"accuracies of {name}"] = dict(zip(runs, table["test_accuracy"], strict=True))
+    return found
 
 
 def class_of_30(folder: Path) -> dict[str, Any]:
@@ -130,35 +153,25 @@ def class_of_30(folder: Path) -> dict[str, Any]:
     table = read_runs(folder / "graded")
     solved = [name for name in table if name.startswith("exercises_")]
     rows = table.assign(kind=table["run"].str.slice(3), solved=table[solved].astype(float).sum(axis=1))
-    groups = rows.groupby("kind")
-    found = {
-        name: {"copies": len(group), "solved": sorted(set(group["solved"])), "errors": sorted(set(group["error"]))}
-        for name, group in groups
-    }
-    return {"seconds": took, "kinds": found}
+    kinds_of = rows.groupby("kind")
+    found = {name: {"solved": group["solved"].tolist(), "errors": errors(group)} for name, group in kinds_of}
+    print(json.dumps(found, indent=1))
+    return {"class": {"seconds": took, "kinds": found}}
 
 
-def main() -> None:
-    """Measure everything, check that the metrics agree, and record it."""
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        found: dict[str, Any] = {"one_run": overhead(folder)}
-        print({name: median(each) for name, each in found["one_run"].items()})
-        found["jobs"] = one_and_two(folder)
-        ratios = [one / two for one, two in zip(*found["jobs"].values(), strict=True)]
-        per_hour = {name: 3600 * 2 / median(each) for name, each in found["jobs"].items()}
-        print(f"runs per hour {per_hour}, ratio {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-        found["interrupted"] = interrupted(folder)
-        print(json.dumps(found["interrupted"]))
-        command = [*COURSE, "sweep", *TEN, "-p", "seed", "1..5", "--jobs", "2", "--on", "ray", "--out", "ray"]
-        found["ray_seconds"] = seconds(command, folder, check=True)
-        everywhere = {name: accuracies(folder / name) for name in ("jobs-1", "jobs-2", "interrupted", "ray")}
-        found["accuracies"] = everywhere
-        print(pd.DataFrame(everywhere))
-        found["class"] = class_of_30(folder)
-        print(json.dumps(found["class"], indent=1))
+PARTS = {part.__name__: part for part in (one_run, jobs, interrupted, ray, class_of_30)}
+
+
+def main(names: list[str]) -> None:
+    """Measure some parts, or all, and record them. Parts that are not measured again keep their records."""
+    path = RESULTS / "sweeps.json"
+    found = json.loads(path.read_text()) if names and path.exists() else {}
+    found.pop("processor", None)  # `record` adds it again
+    with TemporaryDirectory() as folder:
+        for name in names or PARTS:
+            found |= PARTS[name](Path(folder))
     print(f"recorded in {record('sweeps', **found).name}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -12,7 +12,7 @@ import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run_options(command: argparse.ArgumentParser, notebooks: str, parameters: str) -> None:
     command._negative_number_matcher = re.compile(r"-[\d.]")  # argparse would take the value -2..0 for an option
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help=notebooks)
-    several = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    several: dict[str, Any] = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", **several, dest="parameters", help=parameters)
     command.add_argument("--out", default="", metavar="DIR", help="folder to write to (default: a new one in runs/)")
 

@@ -242,6 +242,8 @@ def _difference(expected: Any, got: Any) -> str:
     elif isinstance(expected, dict) and isinstance(got, dict):
         wrong = next(key for key in expected if not _alike(got.get(key), expected[key]))
         return f"this does not hold: {wrong}."
+    elif isinstance(expected, list) and isinstance(got, tuple | list):
+        pass  # the values, or their number, differ
     elif isinstance(expected, tuple) and isinstance(got, tuple | list) and len(expected) == len(got):
         pass  # the values differ
     elif not (_number(expected) and _number(got)) and not getattr(got, "requires_grad", False):
@@ -265,4 +267,6 @@ def _shown(value: Any) -> str:
         return f"{kind} {list(value.shape)} starting with {[round(x, 4) for x in value.flatten()[:3].tolist()]}"
     if isinstance(value, tuple):
         return " and ".join(map(_shown, value))
+    if isinstance(value, list):
+        return shorten(f"[{', '.join(map(_shown, value))}]", 100)
     return shorten(repr(value), 100)

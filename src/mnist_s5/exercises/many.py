@@ -105,7 +105,7 @@ def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
     return _all_runs(values)
 
 
-@missing_runs.mistake("zip pairs the first values, then the second ones. A sweep has every combination: use product.")
+@missing_runs.mistake("With zip, each value is used only once. A sweep has every combination: use itertools.product.")
 def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
     runs = [dict(zip(values, chosen, strict=True)) for chosen in zip(*values.values(), strict=False)]
     return [each for each in runs if each not in finished]

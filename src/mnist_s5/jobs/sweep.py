@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -36,6 +36,9 @@ class Run(NamedTuple):
         """Return whether the folder holds each notebook, executed with its current code, and no sign of a failure."""
         failed = (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb"))
         return not failed and all(_code(self.folder / path.name) == _code(path) != [] for path in self.notebooks)
+
+
+Results = Generator[tuple[Run, str], None, None]  # each run when it ends, with its error or ""
 
 
 def _code(path: Path) -> list[str]:
@@ -116,7 +119,7 @@ def _with_distinct_folders(runs: list[Run]) -> list[Run]:
     return runs
 
 
-def execute(runs: Sequence[Run], slots: Sequence[dict[str, str]], timeout: float | None) -> Iterator[tuple[Run, str]]:
+def execute(runs: Sequence[Run], slots: Sequence[dict[str, str]], timeout: float | None) -> Results:
     """Execute each run in its own process and working folder. Yield it when it ends, with its error or "".
 
     Args:
@@ -178,7 +181,7 @@ def kill(process: Popen[bytes]) -> None:
         psutil.wait_procs(family, timeout=5)
 
 
-def run_here(runs: Sequence[Run], jobs: int, timeout: float | None) -> Iterator[tuple[Run, str]]:
+def run_here(runs: Sequence[Run], jobs: int, timeout: float | None) -> Results:
     """Execute the runs on this machine, `jobs` at a time. Each has an equal share of the threads, and one GPU if there
     are several. See `execute`."""
     import torch
@@ -189,7 +192,7 @@ def run_here(runs: Sequence[Run], jobs: int, timeout: float | None) -> Iterator[
     return execute(runs, [threads | gpu for gpu in one], timeout)
 
 
-def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: str | None) -> Iterator[tuple[Run, str]]:
+def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: str | None) -> Results:
     """Execute the runs on a Ray cluster, each from its start. Their files are copied to this machine.
 
     Args:
@@ -225,14 +228,14 @@ def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: s
             [done], _ = ray.wait(list(waiting))
             run = waiting.pop(done)
             try:
-                error, files = ray.get(done)
+                why, files = ray.get(done)
             except ray.exceptions.RayError as lost:  # for example, the node was lost several times
-                error, files = f"Ray lost the run ({type(lost).__name__}: {str(lost).strip().splitlines()[-1]}).", {}
+                why, files = f"Ray lost the run ({type(lost).__name__}: {str(lost).strip().splitlines()[-1]}).", {}
             if files:
                 shutil.rmtree(run.folder)  # nothing of an older run must remain
             for name in sorted(files, key=lambda name: name.endswith(".ipynb")):  # last, because they mark it finished
                 atomic_write(run.folder / name, files[name])
-            yield run, error
+            yield run, why
     finally:
         ray.shutdown()
 
@@ -257,7 +260,8 @@ def _check_nodes(source: str) -> None:
 
     nodes, ours = [node for node in ray.nodes() if node["Alive"]], load_mnist(source)[0].name
     places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    tasks = [ray.remote(num_cpus=0, scheduling_strategy=place)(problem).remote(ours) for place in places]
+    probe = ray.remote(problem)
+    tasks = [probe.options(num_cpus=0, scheduling_strategy=place).remote(ours) for place in places]
     for node, why in zip(nodes, ray.get(tasks), strict=True):
         if why:
             raise RunError(f"The node {node['NodeManagerAddress']} is not ready: {why}.")
