@@ -230,7 +230,8 @@ def run_on_ray(runs: Sequence[Run], jobs: int, timeout: float | None, address: s
             try:
                 why, files = ray.get(done)
             except ray.exceptions.RayError as lost:  # for example, the node was lost several times
-                why, files = f"Ray lost the run ({type(lost).__name__}: {str(lost).strip().rpartition(chr(10))[2]}).", {}
+                last = str(lost).strip().rpartition("\n")[2]
+                why, files = f"Ray lost the run ({type(lost).__name__}: {last}).", {}
             if files:
                 shutil.rmtree(run.folder)  # nothing of an older run must remain
             for name in sorted(files, key=lambda name: name.endswith(".ipynb")):  # last, because they mark it finished
