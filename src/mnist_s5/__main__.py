@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def sweep(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from .files import atomic_write
     from .jobs import sweep
     from .jobs.compare import read_runs
     from .jobs.runs import RunError, find_notebooks, new_run
@@ -68,7 +69,7 @@ def sweep(args: argparse.Namespace) -> int:
             bar.update()
             (run.folder / sweep.ERROR_FILE).unlink(missing_ok=True)
             if error:
-                (run.folder / sweep.ERROR_FILE).write_text(error, "utf-8")
+                atomic_write(run.folder / sweep.ERROR_FILE, error.encode())
                 tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
     table = read_runs(*(run.folder for run in runs))
     table.drop(columns="history").to_csv(folder / "runs.csv", index=False)

@@ -120,6 +120,12 @@ def test_either_notebooks_or_each(capsys: pytest.CaptureFixture[str]) -> None:
         assert "Pass the notebooks to run, or --each" in capsys.readouterr().err
 
 
+def test_a_range_may_start_with_a_negative_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", str(write(tmp_path / "n.ipynb")), "-p", "count", "-2..-3", "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "The range -2..-3 is empty." in capsys.readouterr().err
+
+
 def test_a_ray_address_needs_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", str(write(tmp_path / "n.ipynb")), "--address", "host:6379"]) == 1
     assert "--address is for a Ray cluster. Add --on ray." in capsys.readouterr().err

@@ -254,12 +254,6 @@ def paired_p_value(function: Function) -> str:
 _GROUPS = ("fast-mnist", "fast-amx-mnist", "best-mnist")  # of recorded runs in 08_many_runs
 
 
-def _p_value(a: list[float], b: list[float]) -> float:
-    from scipy.stats import permutation_test  # takes half a second to import
-
-    return float(permutation_test((a, b), lambda x, y, axis: y.mean(axis) - x.mean(axis)).pvalue)
-
-
 def time_to_accuracy(function: Function) -> str:
     times = {}
     for name in _GROUPS[1:]:
@@ -279,7 +273,9 @@ def missing_runs(function: Function) -> str:
 
 def holm(function: Function) -> str:
     groups = [[recorded(f"{name}-{n}")[1]["test_accuracy"] for n in range(1, 6)] for name in _GROUPS]
-    p_values = [_p_value(*pair) for pair in itertools.combinations(groups, 2)]
+    from ..jobs.compare import p_value  # pandas and SciPy take a second to import
+
+    p_values = [p_value(*pair) for pair in itertools.combinations(groups, 2)]
     shown = ", ".join(f"{p:.3f}" for p in function(p_values))
     return f"The three pairs of groups in the notebook have corrected p-values of {shown}."
 

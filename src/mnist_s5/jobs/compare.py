@@ -18,6 +18,8 @@ from ..training.recipes import Recipe
 from .runs import RunError
 from .sweep import ERROR_FILE
 
+_SPLITS = 20_000  # at most so many ways to split the runs of two groups are tried
+
 
 def read_runs(*folders: str | Path) -> pd.DataFrame:
     """Return a table with a row for each run.
@@ -123,15 +125,19 @@ def compare_runs(runs: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.
 
 
 def _difference(first: tuple[str, list[float]], second: tuple[str, list[float]]) -> dict[str, Any]:
-    (name, a), (other, b), most = first, second, 20_000
+    (name, a), (other, b) = first, second
+    p = p_value(a, b) if min(len(a), len(b)) > 1 else math.nan
+    least = 2 / min(math.comb(len(a) + len(b), len(a)), _SPLITS + 1)  # with more splits, SciPy draws random ones
+    return {"from": name, "to": other, "difference": fmean(b) - fmean(a), "p": p, "smallest p": least}
+
+
+def p_value(a: list[float], b: list[float]) -> float:
+    """Return the p-value of a permutation test for the difference of two means. Each list has at least two values."""
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return y.mean(axis) - x.mean(axis)
 
-    tested = min(len(a), len(b)) > 1
-    p = permutation_test((a, b), difference, n_resamples=most, rng=1).pvalue if tested else math.nan
-    least = 2 / min(math.comb(len(a) + len(b), len(a)), most + 1)  # with more splits, SciPy draws random ones
-    return {"from": name, "to": other, "difference": fmean(b) - fmean(a), "p": p, "smallest p": least}
+    return float(permutation_test((a, b), difference, n_resamples=_SPLITS, rng=1).pvalue)
 
 
 def write_tensorboard(runs: pd.DataFrame, folder: Path) -> None:

@@ -99,12 +99,11 @@ def each_notebook(pattern: str, pairs: Sequence[tuple[str, str]], out: Path) -> 
     pattern = os.path.abspath(os.path.expanduser(pattern))
     top = os.path.dirname(re.split(r"[*?[]", pattern)[0])  # the folder before the first wildcard
     found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if path.endswith(".ipynb")]
-    runs = []
+    runs, given = [], dict(pairs)
     for path in found:
         name = "-".join(path.relative_to(top).with_suffix("").parts)
         student = {"student": name} if any("student" in declared(code) for code in _code(path)) else {}
-        if out not in path.parents:  # those that an earlier sweep executed
-            given = dict(pairs)
+        if out not in path.parents:  # otherwise, an earlier sweep wrote it
             runs.append(Run(out / (f"{name},{_name(given)}" if given else name), [path], student | given))
     if not runs:
         raise RunError(f"No notebook matches {pattern}. Put quotes around the pattern, and check the folder.")
@@ -164,8 +163,9 @@ def _message(run: Run, status: int) -> str:
     """Return why a run failed, or "" if it did not."""
     if not status:
         return ""
-    message = (run.folder / LOG_FILE).read_text(errors="replace").rpartition("mnist-s5: ")
-    return (message[1] and message[2].strip()) or f"Exit status {status} (see {run.folder / LOG_FILE})."
+    log = run.folder / LOG_FILE
+    _, found, message = log.read_text(errors="replace").rpartition("mnist-s5: ")
+    return (message.strip() if found else "") or f"Exit status {status} (see {log})."
 
 
 def kill(process: Popen[bytes]) -> None:
