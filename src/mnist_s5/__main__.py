@@ -105,7 +105,7 @@ def compare(args: argparse.Namespace) -> int:
     if len(differences):
         print(f"\n{differences.to_string(index=False, float_format='{:.3f}'.format)}")
     for run in runs[runs["status"] != "finished"].itertuples():
-        print(f"{run.run} is {run.status}, and not counted. {run.error}")
+        print(f"{run.run} ({run.status}) is not counted. {run.error}")
     return 0
 
 

@@ -233,7 +233,7 @@ def test_compare_prints_missing_runs_and_writes_csv_and_json(
     tmp_path: Path, runs: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", str(tmp_path / "sweep"), "--csv", str(tmp_path / "t.csv")]) == 0
-    assert "recipe=b,seed=10 is missing, and not counted." in capsys.readouterr().out
+    assert "recipe=b,seed=10 (missing) is not counted." in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "t.csv")) == 11
     assert main(["compare", str(tmp_path / "sweep"), "--json"]) == 0
     parts = json.loads(capsys.readouterr().out)
