@@ -16,7 +16,7 @@ from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
-from mnist_s5.training.checkpoint import read_metrics
+from mnist_s5.metrics import read_metrics
 
 SIZES = (15_000, 60_000, 240_000)
 

@@ -18,10 +18,10 @@ from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
-from mnist_s5.data.digits import SHA256, data_folder, local_file
+from mnist_s5.data.download import SHA256, data_folder, local_file
 from mnist_s5.training import fit, loops
-from mnist_s5.training.checkpoint import RunFolder
 from mnist_s5.training.recipes import Recipe
+from mnist_s5.training.resume import RunFolder
 
 
 def bare(recipe: Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:

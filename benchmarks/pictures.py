@@ -22,7 +22,9 @@ from PIL import Image
 from record import record
 
 import mnist_s5 as s5
-from mnist_s5.data.pictures import SURE, FoundDigit, ImageError, classify
+from mnist_s5.pictures.classify import classify
+from mnist_s5.pictures.find import CONFIDENT, FoundDigit
+from mnist_s5.pictures.read import ImageError
 
 KINDS = [*render.KINDS, "transparent"]
 
@@ -104,7 +106,7 @@ def main() -> None:
     args = parser.parse_args()
     ranges = render.TUNING if args.tuning else render.REPORTING
     papers = ["scan", "colored_pen", "lined", "uneven_light", "sheet_on_table"]
-    results: dict[str, Any] = {"pictures": {}, "pages": {}, "sure": SURE}
+    results: dict[str, Any] = {"pictures": {}, "pages": {}, "sure": CONFIDENT}
     with ProcessPoolExecutor() as pool:
         for number, kind in enumerate(KINDS):
             seeds = range(1000 * number, 1000 * number + args.pictures)

@@ -10,14 +10,15 @@ from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
+from mnist_s5.exercises.measures import calibration_error
 from record import record
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
-from mnist_s5.exercises.measures import calibration_error
-from mnist_s5.training.checkpoint import PRETRAINED_WEIGHTS, save_checkpoint
+from mnist_s5.files import PRETRAINED_WEIGHTS
+from mnist_s5.training.checkpoint import save_checkpoint
 
 RUN = "runs/best-mnist-1"
 

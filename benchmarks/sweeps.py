@@ -131,7 +131,7 @@ def accuracies(folder: Path, *names: str) -> dict[str, dict[str, float]]:
 def class_of_30(folder: Path) -> dict[str, Any]:
     """Execute 30 copies: 12 right, 6 with one wrong solution, 6 unfinished, 3 crashing, and 3 endless ones."""
     source = s5.course_path("notebooks/exercises/ex02_training.ipynb")
-    solutions = {name: each.code() for name, each in exercises("loop").items()}
+    solutions = {name: each.code() for name, each in exercises("02_training").items()}
     kinds = ["right"] * 12 + ["wrong"] * 6 + ["unfinished"] * 6 + ["crashing"] * 3 + ["endless"] * 3
     for number, kind in enumerate(kinds, 1):
         copy = nbformat.read(source, as_version=4)

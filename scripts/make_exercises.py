@@ -76,26 +76,24 @@ def cells_of(name: str, each: Exercise) -> list[nbformat.NotebookNode]:
 
 def notebook_of(lesson: str) -> nbformat.NotebookNode:
     """Return the student's notebook for a lesson."""
-    original = nbformat.read(NOTEBOOKS / f"{LESSONS[lesson]}.ipynb", as_version=4)
+    original = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
     heading = original.cells[0].source.splitlines()[0].removeprefix("# ")
     setup = next(cell for cell in original.cells if cell.id == "setup")
     these = exercises(lesson)
     facts = {"count": len(these), "minutes": sum(each.minutes for each in these.values())}
     cells = [
-        new_markdown_cell(HOW.format(title=heading, number=heading[:2], notebook=LESSONS[lesson], **facts), id="title"),
+        new_markdown_cell(HOW.format(title=heading, number=heading[:2], notebook=lesson, **facts), id="title"),
         new_code_cell(setup.source, id="setup", metadata=setup.metadata),
         new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}),
         new_code_cell(START, id="start"),
         *(cell for name, each in these.items() for cell in cells_of(name, each)),
-        new_code_cell(
-            END.format(number=LESSONS[lesson][:2], names=tuple(these)), id="results", metadata=setup.metadata
-        ),
+        new_code_cell(END.format(number=lesson[:2], names=tuple(these)), id="results", metadata=setup.metadata),
     ]
     return new_notebook(cells=cells, metadata=original.metadata)
 
 
 def path_of(lesson: str) -> Path:
-    return NOTEBOOKS / "exercises" / f"ex{LESSONS[lesson]}.ipynb"
+    return NOTEBOOKS / "exercises" / f"ex{lesson}.ipynb"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import mnist_s5 as s5
-from mnist_s5.data import digits
+from mnist_s5.data import digits, download
 
 
 @pytest.fixture(scope="session")
@@ -66,8 +66,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forget: Callable[[], N
     for name, blob in files.items():
         packed = gzip.compress(blob, mtime=0)
         sums |= {name: hashlib.sha256(blob).hexdigest(), f"{name}.gz": hashlib.sha256(packed).hexdigest()}
-    monkeypatch.setattr(digits, "SHA256", sums)
-    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(download, "SHA256", sums)
+    monkeypatch.setattr(download, "MIRRORS", ())
     monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))  # before it tries again
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path / "data"))
     return files
@@ -94,6 +94,6 @@ def mirror(tiny: dict[str, bytes], tmp_path: Path) -> Iterator[str]:
 def wrong_mirror(tmp_path: Path) -> Iterator[str]:
     """A mirror that returns something else for every file."""
     (tmp_path / "wrong").mkdir()
-    for name in digits.SHA256:
+    for name in download.SHA256:
         (tmp_path / "wrong" / name).write_text("<html>Please log in</html>")
     yield from serve(tmp_path / "wrong")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import mnist_s5 as s5
+from mnist_s5.metrics import History
 from mnist_s5.training import fit as fitting
-from mnist_s5.training.checkpoint import History
 
 Run = tuple[nn.Module, History]
 

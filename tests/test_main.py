@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 import mnist_s5 as s5
+from mnist_s5 import doctor
 from mnist_s5.__main__ import main
-from mnist_s5.data import digits, pictures
-from mnist_s5.jobs import doctor
+from mnist_s5.data import download
+from mnist_s5.pictures import find
 from mnist_s5.training.checkpoint import save_checkpoint
 
 
@@ -70,7 +71,7 @@ def test_predict_says_that_it_is_not_sure(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "SURE", 1.1)
+    monkeypatch.setattr(find, "CONFIDENT", 1.1)
     digit = np.pad(sample[1].data[300].numpy(), 8)
     Image.fromarray(digit).save(tmp_path / "three.png")
     Image.fromarray(np.concatenate([digit, digit], axis=1)).save(tmp_path / "pair.png")
@@ -103,7 +104,7 @@ def test_data_tells_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MNIST_S5_DATA", str(tmp_path))
-    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", ())
     assert main(["data"]) == 1
     assert "use source='sample'" in capsys.readouterr().err
 
@@ -119,8 +120,8 @@ def test_doctor_says_ok_line_by_line(capsys: pytest.CaptureFixture[str]) -> None
 def test_doctor_verifies_the_raw_files_and_downloads_nothing(
     tiny: dict[str, bytes], mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
-    raw = digits.data_folder() / "MNIST" / "raw"
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
+    raw = download.data_folder() / "MNIST" / "raw"
     assert main(["doctor"]) == 0
     assert "is empty. The sample is used until you run: mnist-s5 data" in capsys.readouterr().out
     raw.mkdir(parents=True)
@@ -242,7 +243,7 @@ def test_predict_starts_fast(sample: tuple[s5.DigitDataset, s5.DigitDataset], tm
 
 
 def test_predict_does_not_import_torchvision() -> None:
-    program = "import sys, mnist_s5.data.pictures; from mnist_s5.training.checkpoint import load_checkpoint; "
+    program = "import sys, mnist_s5.pictures.classify; from mnist_s5.training.checkpoint import load_checkpoint; "
     program += "load_checkpoint(); print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

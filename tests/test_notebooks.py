@@ -16,7 +16,8 @@ from torch import nn
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
-from mnist_s5.jobs.runs import RunError, run_notebook
+from mnist_s5.jobs.parameters import RunError
+from mnist_s5.jobs.runs import run_notebook
 from mnist_s5.training.checkpoint import save_checkpoint
 from mnist_s5.training.recipes import Recipe
 

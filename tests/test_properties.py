@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 import mnist_s5 as s5
-from mnist_s5.data.pictures import ImageError, find_digits
-from mnist_s5.jobs.runs import RunError, _from_text, check_cells, check_value
+from mnist_s5.jobs.parameters import RunError, _from_text, check_cells, check_value
+from mnist_s5.pictures.find import find_digits
+from mnist_s5.pictures.read import ImageError
 from mnist_s5.training.checkpoint import CheckpointError
 from mnist_s5.training.recipes import RECIPES, Recipe
 

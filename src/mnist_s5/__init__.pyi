@@ -9,7 +9,6 @@ from .data.digits import (
     train_val_split as train_val_split,
 )
 from .data.loaders import get_testloader as get_testloader, get_trainloader as get_trainloader
-from .data.pictures import classify as classify, find_digits as find_digits, load_digits as load_digits
 from .device import get_device as get_device, seed_everything as seed_everything
 from .figures.charts import (
     ablation_plot as ablation_plot, bar_chart as bar_chart, histograms as histograms, line_plot as line_plot,
@@ -21,17 +20,23 @@ from .figures.images import (
     digit_as_numbers as digit_as_numbers, image_grid as image_grid, image_map as image_map,
 )
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
-from .figures.pad import DrawingPad as DrawingPad
+from .figures.pad.widget import DrawingPad as DrawingPad
 from .files import course_path as course_path
 from .jobs.compare import read_runs as read_runs
-from .jobs.runs import check_parameters as check_parameters
-from .jobs.runs import last_checkpoint as last_checkpoint, new_run as new_run, recorded as recorded
+from .jobs.parameters import check_parameters as check_parameters
+from .jobs.runs import find_weights as find_weights, new_run as new_run
+from .metrics import recorded as recorded, write_metrics as write_metrics
 from .model import Net as Net
-from .training.checkpoint import load_checkpoint as load_checkpoint, write_metrics as write_metrics
+from .pictures.classify import classify as classify
+from .pictures.find import find_digits as find_digits
+from .pictures.own import load_digits as load_digits
+from .training.checkpoint import load_checkpoint as load_checkpoint
 from .training.fit import (
     fit as fit, make_loaders as make_loaders, make_model as make_model, make_optimizer as make_optimizer,
     make_scheduler as make_scheduler,
 )
-from .training.loops import GetCorrectPredCount as GetCorrectPredCount, test as test, train as train
+from .training.loops import (
+    GetCorrectPredCount as GetCorrectPredCount, predict as predict, test as test, train as train,
+)
 from .training.muon import orthogonalize as orthogonalize
 from .training.recipes import get_recipe as get_recipe

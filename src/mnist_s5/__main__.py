@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .data.pictures import FoundDigit
+    from .pictures.find import FoundDigit
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.runs import find_notebooks, new_run, parse_parameters, run_notebook
-    from .training.checkpoint import read_metrics
+    from .jobs.parameters import parse_parameters
+    from .jobs.runs import find_notebooks, new_run, run_notebook
+    from .metrics import read_metrics
 
     notebooks = find_notebooks(args.notebooks or ["all"])
     values = parse_parameters(notebooks, args.parameters)
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
     for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
-        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters, args.timeout)
+        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters, args.cell_timeout)
     after = read_metrics(folder)
     if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
@@ -46,7 +47,8 @@ def sweep(args: argparse.Namespace) -> int:
     from .files import atomic_write
     from .jobs import sweep
     from .jobs.compare import read_runs
-    from .jobs.runs import RunError, find_notebooks, new_run
+    from .jobs.parameters import RunError
+    from .jobs.runs import find_notebooks, new_run
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
     if bool(args.each) == bool(args.notebooks):
@@ -112,8 +114,10 @@ def compare(args: argparse.Namespace) -> int:
 def predict(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .data import pictures
-    from .training.checkpoint import PRETRAINED_WEIGHTS, load_checkpoint
+    from .files import PRETRAINED_WEIGHTS
+    from .pictures.classify import classify
+    from .pictures.read import ImageError
+    from .training.checkpoint import load_checkpoint
 
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
     paths = [path for pattern in args.images for path in _expand(pattern)]
@@ -121,8 +125,8 @@ def predict(args: argparse.Namespace) -> int:
     # disable=None: no bar if stderr is not a terminal
     for number, path in enumerate(tqdm(paths, unit="image", disable=len(paths) < 10 or None), 1):
         try:
-            found = pictures.classify(model, path)
-        except pictures.ImageError as error:
+            found = classify(model, path)
+        except ImageError as error:
             failed = 1
             tqdm.write(f"mnist-s5: {error}", file=sys.stderr)
             if args.json:
@@ -179,7 +183,7 @@ def data(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from .jobs.doctor import examine
+    from .doctor import examine
 
     failed = 0
     for passed, line in examine():
@@ -210,7 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.set_defaults(call=run)
     _add_run_options(command, "names, paths, or all (the default)", "set a notebook parameter (may be repeated)")
-    command.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="stop if a single cell takes longer")
+    command.add_argument(
+        "--cell-timeout", type=_at_least_1, metavar="SECONDS", help="stop if a single cell takes longer"
+    )
 
     command = commands.add_parser("sweep", help="run notebooks with each combination of parameters, or many copies")
     command.set_defaults(call=sweep)

@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import torch
 
+Device = torch.device | str
 
-def get_device(name: str | torch.device = "auto") -> torch.device:
+
+def get_device(name: Device = "auto") -> torch.device:
     """Return the named device. "auto" is the first available of CUDA, MPS, and CPU.
 
     Raises:
@@ -27,7 +29,7 @@ def get_device(name: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
-def autocast_dtype(device: torch.device | str) -> torch.dtype:
+def autocast_dtype(device: Device) -> torch.dtype:
     """Return bfloat16 if the device supports it in hardware (CUDA and x86 are checked), otherwise float32."""
     kind = torch.device(device).type
     if kind == "cuda":

@@ -1,12 +1,12 @@
-"""Atomic writes, and messages that say what to do."""
+"""Where the course keeps its files, and atomic writes."""
 
-import difflib
 import errno
 import os
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
+PRETRAINED_WEIGHTS = Path(__file__).with_name("weights.safetensors")
+MODEL_FILE = "model.safetensors"  # the weights in a run's folder
 _FIXES = {
     (errno.ENOSPC, errno.EDQUOT): "The disk or your quota is full. Free some space, or use a folder on another disk.",
     (errno.EFBIG,): "The file is larger than this machine allows. Raise the limit, or use another folder.",
@@ -38,13 +38,6 @@ def course_path(path: str) -> Path:
 def runs_folder() -> Path:
     """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
     return Path(os.environ.get("MNIST_S5_RUNS") or course_folder() / "runs")
-
-
-def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the closest match, if any, and all allowed names."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(str(name), allowed, 1)
-    return (f"Did you mean {near[0]}? " if near else "") + f"Choose from {', '.join(allowed)}."
 
 
 def to_write_error(error: OSError, path: Path) -> OSError:

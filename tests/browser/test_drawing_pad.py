@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from drawings import CANVAS, DIGITS, Lab, OpenPad, draw, on_screen, run, swipe, touch
 
-from mnist_s5.figures import pad
+from mnist_s5.figures.pad import widget as pad
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

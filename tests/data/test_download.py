@@ -6,19 +6,19 @@ import pytest
 import torch
 
 import mnist_s5 as s5
-from mnist_s5.data import digits
-from mnist_s5.data.digits import DataError, data_folder
+from mnist_s5.data import download
+from mnist_s5.data.download import DataError, data_folder
 
 
 def test_downloads_verifies_and_keeps(
     tiny: dict[str, bytes], mirror: str, forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
     train, test = s5.load_mnist("mnist")
     assert (len(train), len(test)) == (20, 10)
     assert train.targets.tolist() == [i % 10 for i in range(20)]
     assert train.data.flatten()[:256].tolist() == list(range(256))
-    monkeypatch.setattr(digits, "MIRRORS", ())  # no network from here on
+    monkeypatch.setattr(download, "MIRRORS", ())  # no network from here on
     forget()
     assert torch.equal(s5.load_mnist("auto")[0].data, train.data)
 
@@ -26,7 +26,7 @@ def test_downloads_verifies_and_keeps(
 def test_tries_the_next_mirror(
     tiny: dict[str, bytes], mirror: str, wrong_mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", ("http://127.0.0.1:9/", wrong_mirror, mirror))
+    monkeypatch.setattr(download, "MIRRORS", ("http://127.0.0.1:9/", wrong_mirror, mirror))
     assert s5.load_mnist("auto")[0].name == "mnist"
 
 
@@ -38,9 +38,9 @@ def test_a_corrupted_raw_file_is_rebuilt_from_the_gz(
     monkeypatch: pytest.MonkeyPatch,
     damage: bytes | None,
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
     good = s5.load_mnist("mnist")[0].data
-    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", ())
     path = data_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte"
     blob = bytearray(path.read_bytes())
     blob[5000] ^= 1
@@ -53,7 +53,7 @@ def test_a_corrupted_raw_file_is_rebuilt_from_the_gz(
 def test_an_unavailable_mnist_is_one_message_with_three_fixes(
     tiny: dict[str, bytes], wrong_mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (wrong_mirror,))
+    monkeypatch.setattr(download, "MIRRORS", (wrong_mirror,))
     with pytest.raises(DataError) as error:
         s5.load_mnist("mnist")
     for part in (wrong_mirror, "MNIST_S5_DATA", "another network", "source='sample'"):
@@ -68,7 +68,7 @@ def test_a_session_uses_the_same_digits_everywhere(
     tiny: dict[str, bytes], mirror: str, forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert s5.load_mnist("auto")[0].name == "sample"
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))  # the network is back
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))  # the network is back
     assert s5.load_mnist("auto")[1].name == "sample"
     forget()
     assert s5.load_mnist("auto")[1].name == "mnist"

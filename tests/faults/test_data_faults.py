@@ -22,8 +22,8 @@ import torchvision
 from table import Fault, SilentlyWrong
 
 import mnist_s5 as s5
-from mnist_s5.data import digits
-from mnist_s5.data.digits import DataError, data_folder
+from mnist_s5.data import download
+from mnist_s5.data.download import DataError, data_folder
 
 Tiny = dict[str, bytes]
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -167,7 +167,7 @@ def test_first_mirror(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (forbidding, wrong_mirror, mirror))
+    monkeypatch.setattr(download, "MIRRORS", (forbidding, wrong_mirror, mirror))
     good(tiny)
     fault.saw("the right digits, from the next mirror")
     plain_download(fault, tiny, tmp_path / "plain", forbidding, wrong_mirror, mirror)
@@ -179,16 +179,16 @@ def test_no_mirror(
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(digits, "MIRRORS", (f"http://127.0.0.1:{unused.getsockname()[1]}/",))
+        monkeypatch.setattr(download, "MIRRORS", (f"http://127.0.0.1:{unused.getsockname()[1]}/",))
         fault.refused(DataError, "try another network", lambda: s5.load_mnist("mnist"))
         assert s5.load_mnist("auto")[0].name == "sample"
-        plain_download(fault, tiny, tmp_path / "plain", *digits.MIRRORS)
+        plain_download(fault, tiny, tmp_path / "plain", *download.MIRRORS)
     assert "NOTICE: using the embedded sample" in capsys.readouterr().err
 
 
 @pytest.mark.fault(8, "no network, a good cache: no connection is tried")
 def test_offline(fault: Fault, cached: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(download, "MIRRORS", ("http://127.0.0.1:9/",))
     tried: list[Any] = []
     monkeypatch.setattr(socket.socket, "connect", lambda *call: tried.append(call))
     good(tiny)
@@ -199,19 +199,19 @@ def test_offline(fault: Fault, cached: Path, tiny: Tiny, monkeypatch: pytest.Mon
 @pytest.mark.slow
 @pytest.mark.fault(9, "a server that accepts and never responds")
 def test_silent_server(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(digits, "TIMEOUT", 0.2)
-    assert len(tiny) * digits.TIMEOUT < 20
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    assert len(tiny) * download.TIMEOUT < 20
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts for it
-        monkeypatch.setattr(digits, "MIRRORS", (f"http://127.0.0.1:{silent.getsockname()[1]}/", mirror))
+        monkeypatch.setattr(download, "MIRRORS", (f"http://127.0.0.1:{silent.getsockname()[1]}/", mirror))
         start = time.monotonic()
         good(tiny)
         assert time.monotonic() - start < 20
-        plain_download(fault, tiny, tmp_path / "plain", *digits.MIRRORS)
+        plain_download(fault, tiny, tmp_path / "plain", *download.MIRRORS)
     fault.saw("the right digits, from the next mirror after a time-out")
 
 
 def _load(sums: dict[str, tuple[str, str]], mirror: str, barrier: Any, answers: Any) -> None:
-    digits.SHA256, digits.MIRRORS = sums, (mirror,)
+    download.SHA256, download.MIRRORS = sums, (mirror,)
     barrier.wait()
     try:
         answers.put(s5.load_mnist("mnist")[0].data.numpy().tobytes())
@@ -224,7 +224,7 @@ def _load(sums: dict[str, tuple[str, str]], mirror: str, barrier: Any, answers: 
 def test_two_at_once(fault: Fault, tiny: Tiny, mirror: str) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(3), context.Queue()
-    starts = [context.Process(target=_load, args=(digits.SHA256, mirror, barrier, answers)) for _ in range(3)]
+    starts = [context.Process(target=_load, args=(download.SHA256, mirror, barrier, answers)) for _ in range(3)]
     for process in starts:
         process.start()
     found = [answers.get(timeout=120) for _ in starts]
@@ -232,18 +232,18 @@ def test_two_at_once(fault: Fault, tiny: Tiny, mirror: str) -> None:
         process.join()
     assert found == [tiny[IMAGES][16:]] * 3
     left = sorted(path.name for path in (data_folder() / "MNIST" / "raw").iterdir())
-    assert left == sorted(digits.SHA256)
+    assert left == sorted(download.SHA256)
     fault.saw("the right digits, in each of them")
 
 
 def _alone(code: str) -> str:
     """Run the code and then load a raw file in a separate process. Return the last line that it prints."""
     begin = "import encodings.idna, http.client, os, pooch, requests, resource, signal, sys\n"
-    begin += "from mnist_s5.data import digits\n"
+    begin += "from mnist_s5.data import download\n"
     begin += "pooch.core.time = type('', (), {'sleep': lambda seconds: None})\n"  # wait before a retry
-    begin += f"digits.SHA256, digits.MIRRORS = {digits.SHA256!r}, {digits.MIRRORS!r}\n"
-    end = f"try: digits.raw_file(digits.data_folder() / 'MNIST' / 'raw', {IMAGES!r})\n"
-    end += "except digits.DataError as error: sys.exit(str(error))\n"
+    begin += f"download.SHA256, download.MIRRORS = {download.SHA256!r}, {download.MIRRORS!r}\n"
+    end = f"try: download.raw_file(download.data_folder() / 'MNIST' / 'raw', {IMAGES!r})\n"
+    end += "except download.DataError as error: sys.exit(str(error))\n"
     program = [sys.executable, "-c", begin + code + end]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -254,7 +254,7 @@ def _alone(code: str) -> str:
 @pytest.mark.fault(11, "the folder is read-only")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
 def test_read_only(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o555)
         monkeypatch.setenv("MNIST_S5_DATA", folder)
@@ -268,7 +268,7 @@ def test_read_only(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("room", [100, 10_000])
 def test_full_disk(fault: Fault, tiny: Tiny, mirror: str, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     """Files cannot exceed `room` bytes: the downloaded one, or (10,000) the unpacked one."""
-    monkeypatch.setattr(digits, "MIRRORS", (mirror,))
+    monkeypatch.setattr(download, "MIRRORS", (mirror,))
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
     said = _alone(limit.format(room))
     assert "Cannot use" in said

@@ -28,8 +28,10 @@ from torchvision import transforms
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.data.digits import test_transforms as usual_transforms
-from mnist_s5.data.pictures import ImageError, classify
-from mnist_s5.jobs.runs import RunError, check_cells, run_notebook
+from mnist_s5.jobs.parameters import RunError, check_cells
+from mnist_s5.jobs.runs import run_notebook
+from mnist_s5.pictures.classify import classify
+from mnist_s5.pictures.read import ImageError
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 

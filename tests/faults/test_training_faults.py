@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 import mnist_s5 as s5
 from mnist_s5 import files
-from mnist_s5.training.checkpoint import CheckpointError, RunFolder
+from mnist_s5.training.checkpoint import CheckpointError
+from mnist_s5.training.resume import RunFolder
 
 
 def sets(digits: int = 640) -> tuple[s5.DigitDataset, s5.DigitDataset]:

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 import mnist_s5 as s5
 from mnist_s5.figures import BLUE, GRAY, ORANGE
-from mnist_s5.training.checkpoint import Epoch, History
+from mnist_s5.metrics import Evaluation, History
 
 HISTORY = History(
-    [Epoch(1, 0.01, 0.9, 70.0, 0.4, 88.0, 5.0), Epoch(2, 0.01, 0.3, 91.0, 0.2, 94.0, 5.0)], dataset="sample"
+    [Evaluation(1, 0.01, 0.9, 70.0, 0.4, 88.0, 5.0), Evaluation(2, 0.01, 0.3, 91.0, 0.2, 94.0, 5.0)], dataset="sample"
 )
 
 ROW = {"name": "a", "changes": {}, "seconds": [4.0, 5.0], "val_accuracy": [98.0, 99.0]}
@@ -197,7 +197,7 @@ def test_nothing_is_dropped_silently() -> None:
 @pytest.mark.parametrize("accuracy", [11.35, 97.0])
 def test_a_run_stays_in_the_figure(accuracy: float) -> None:
     """A collapsed run, too, next to a reference near 99%."""
-    collapsed = History([Epoch(1, 0.01, 2.3, 11.2, 2.3, accuracy, 5.0)], "mnist")
+    collapsed = History([Evaluation(1, 0.01, 2.3, 11.2, 2.3, accuracy, 5.0)], "mnist")
     axes = s5.train_test_plot(collapsed, s5.recorded("reference-mnist-1")[0]).axes[3]
     assert axes.get_ylim()[0] < accuracy < axes.get_ylim()[1]
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mnist_s5 as s5
-from mnist_s5.data.pictures import SURE
-from mnist_s5.figures import pad
-from mnist_s5.figures.pad import DrawingPad
+from mnist_s5.figures.pad import widget as pad
+from mnist_s5.figures.pad.widget import DrawingPad
+from mnist_s5.pictures.find import CONFIDENT
 
 
 def drawing(value: int = 255) -> memoryview:
@@ -134,4 +134,4 @@ def test_text_takes_the_place_of_the_pad_if_nobody_can_draw(
 
 
 def test_the_pad_is_as_sure_as_predict() -> None:
-    assert f"not_sure: {SURE}," in Path(pad.__file__).with_name("pad.js").read_text()
+    assert f"not_sure: {CONFIDENT}," in Path(pad.__file__).with_name("pad.js").read_text()

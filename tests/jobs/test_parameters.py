@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import yaml
 
-from mnist_s5.jobs.runs import RunError, check_cells, check_parameters, parse_parameters
+from mnist_s5.jobs.parameters import RunError, check_cells, check_parameters, parse_parameters
 
 
 def test_values_get_their_types(notebook: Path) -> None:

@@ -7,9 +7,10 @@ import nbformat
 import pytest
 
 import mnist_s5 as s5
+from mnist_s5.files import MODEL_FILE, PRETRAINED_WEIGHTS
 from mnist_s5.jobs import runs
-from mnist_s5.jobs.runs import RunError
-from mnist_s5.training.checkpoint import MODEL_FILE, PRETRAINED_WEIGHTS, save_checkpoint
+from mnist_s5.jobs.parameters import RunError
+from mnist_s5.training.checkpoint import save_checkpoint
 
 
 def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path, tmp_path: Path) -> None:

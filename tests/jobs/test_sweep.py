@@ -17,7 +17,7 @@ import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.jobs import sweep
 from mnist_s5.jobs.compare import compare_runs, read_runs, write_tensorboard
-from mnist_s5.jobs.runs import RunError
+from mnist_s5.jobs.parameters import RunError
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

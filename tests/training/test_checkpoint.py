@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import mnist_s5 as s5
-from mnist_s5.training.checkpoint import CheckpointError, read_metrics, save_checkpoint
+from mnist_s5.metrics import MetricsError, read_metrics, source_sha256
+from mnist_s5.training.checkpoint import CheckpointError, save_checkpoint
 
 
 def test_returns_the_same_network_and_facts(net: s5.Net, tmp_path: Path) -> None:
@@ -83,10 +84,11 @@ def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:
     s5.write_metrics(tmp_path, loss=2)
     metrics = read_metrics(tmp_path)
     assert (metrics["accuracy"], metrics["loss"], metrics["threads"]) == (1, 2, torch.get_num_threads())
-    assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
+    assert set(metrics["versions"]) == {"python", "torch", "torchvision", "mnist-s5"}
+    assert metrics["source_sha256"] == source_sha256()
     (tmp_path / "metrics.json").write_text("{")
     for call in (lambda: s5.write_metrics(tmp_path, accuracy=1), lambda: read_metrics(tmp_path)):
-        with pytest.raises(CheckpointError, match=r"is corrupted\. Move or delete it"):
+        with pytest.raises(MetricsError, match=r"is corrupted\. Move or delete it"):
             call()
     assert (tmp_path / "metrics.json").read_text() == "{"
 

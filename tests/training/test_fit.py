@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from torch.utils.data import Subset
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
+from mnist_s5.metrics import Evaluation, History, MetricsError
 from mnist_s5.training import fit as fitting
-from mnist_s5.training.checkpoint import CheckpointError, Epoch, History, RunFolder
-from mnist_s5.training.fit import smoothed_nll_loss
+from mnist_s5.training.checkpoint import CheckpointError
 from mnist_s5.training.recipes import Recipe
+from mnist_s5.training.resume import RunFolder
 
 Sets = tuple[s5.DigitDataset, s5.DigitDataset]
 
@@ -286,8 +289,8 @@ def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
         (few, {"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
         (few, {"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
         (few, {"network": Small}, "network is Net.* in the folder, and Small"),
-        ((other, test_set), {}, "checksum"),
-        ((train_set, other), {}, "test_images is 100 in the folder, and 640 in this call, checksum"),
+        ((other, test_set), {}, r"data \(by its SHA-256\) is \w{16} in the folder, and \w{16} in this call"),
+        ((train_set, other), {}, r"test_images is 100 in the folder, and 640 in this call, data \(by its SHA-256\)"),
     ):
         with pytest.raises(CheckpointError, match=why) as error:
             run(sets, folder=tmp_path, **how)
@@ -372,7 +375,7 @@ Swapped.__name__ = "Net"  # as if the user had edited the class
 
 def test_another_forward_pass_is_another_run(few: Sets, tmp_path: Path) -> None:
     run(few, folder=tmp_path)
-    with pytest.raises(CheckpointError, match="forward is"):
+    with pytest.raises(CheckpointError, match=r"network \(by its SHA-256\) is"):
         run(few, network=Swapped, folder=tmp_path)
 
 
@@ -470,7 +473,7 @@ def test_starting_over_keeps_the_old_run_until_there_is_a_new_epoch(few: Sets, t
 def test_what_cannot_be_saved_stops_before_the_training(few: Sets, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(fitting, "train", lambda *args, **how: pytest.fail("it has trained"))
     (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"metrics\.json is corrupted"):
+    with pytest.raises(MetricsError, match=r"metrics\.json is corrupted"):
         run(few, folder=tmp_path)
     with pytest.raises(OSError, match="A file with the folder's name is in the way"):
         run(few, folder=tmp_path / "metrics.json")
@@ -482,8 +485,6 @@ def test_what_cannot_be_saved_stops_before_the_training(few: Sets, tmp_path: Pat
 @pytest.mark.parametrize("smoothing", [1.5, 1, -0.1, float("nan")])
 def test_smoothing_is_a_fraction(smoothing: float) -> None:
     with pytest.raises(ValueError, match="at least 0 and less than 1"):
-        smoothed_nll_loss(torch.zeros(2, 10).log_softmax(1), torch.tensor([1, 2]), smoothing)
-    with pytest.raises(ValueError, match="at least 0 and less than 1"):
         s5.get_recipe("fast", label_smoothing=smoothing)
 
 
@@ -493,7 +494,7 @@ def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
     first, second = (RunFolder(tmp_path, **about) for _ in range(2))
     for run in (first, second):
         assert run.restore() == []
-    epoch, next_epoch = (Epoch(n, 0.1, 2.3, 10, 2.3, 10, 1) for n in (1, 2))
+    epoch, next_epoch = (Evaluation(n, 0.1, 2.3, 10, 2.3, 10, 1) for n in (1, 2))
     first.save(History([epoch]))
     with pytest.raises(CheckpointError, match=r"Another process wrote to .* during this run"):
         second.save(History([epoch]))
@@ -505,32 +506,137 @@ def test_two_runs_at_once_in_one_folder_are_an_error(tmp_path: Path) -> None:
     first.finish(History([epoch, next_epoch]))
 
 
-def scaled(by: float, activation: Callable[[Tensor], Tensor] = F.relu) -> type[nn.Module]:
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.activation = nn.Linear(784, 10), activation
+class Linear(nn.Module):
+    """A network whose `forward` calls a method, a helper, and the activation, and uses a tensor."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return F.log_softmax(by * self.activation(self.layer(x.flatten(1))), dim=1)
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 10)
+        self.scale = torch.tensor(1.0)
 
-    return Scaled
+    def features(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def activation(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(self.scale * self.activation(self.layer(self.features(x))), dim=1)
 
 
-@pytest.mark.parametrize("other", [scaled(-5.0), scaled(1.0, torch.tanh)])
-def test_a_network_that_differs_only_in_its_settings_is_not_resumed(tmp_path: Path, other: type[nn.Module]) -> None:
-    """str(model) and the code of forward() are the same."""
+class NoFeatures(Linear):
+    def features(self, x: Tensor) -> Tensor:
+        return 0 * x.flatten(1)
+
+
+class Tanh(Linear):
+    def activation(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+class Dropout(Linear):
+    def features(self, x: Tensor) -> Tensor:
+        return F.dropout(x.flatten(1), 0.5, self.training)
+
+
+class OwnWeights(Linear):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.layer.weight)
+
+
+class OwnTensor(Linear):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.tensor(-5.0)
+
+
+def with_hook() -> nn.Module:
+    model = Linear()
+    model.layer.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return model
+
+
+class Float32Only(Linear):
+    def __init__(self, shift: float = 1.0) -> None:
+        super().__init__()
+        self.shift = torch.full((784,), shift, dtype=torch.float32)
+
+    def features(self, x: Tensor) -> Tensor:
+        return x.flatten(1).addcmul(x.flatten(1) @ self.shift.diag(), self.shift)
+
+
+def short_run(folder: Path | None, network: Callable[[], nn.Module], **how: Any) -> Run:
     recipe, sets = s5.get_recipe("reference", "sample", epochs=0.1), s5.load_mnist("sample")
-    how: dict[str, Any] = {"device": "cpu", "folder": tmp_path, "progress": False}
-    s5.fit(recipe, *sets, network=scaled(1.0), **how)
-    assert len(s5.fit(recipe, *sets, network=scaled(1.0), **how)[1]) == 1
-    with pytest.raises(CheckpointError, match=r"contains a different run: settings is .*(by|activation)="):
-        s5.fit(recipe, *sets, network=other, **how)
+    return s5.fit(recipe, *sets, device="cpu", folder=folder, network=network, progress=False, **how)
+
+
+@pytest.mark.parametrize("other", [NoFeatures, Tanh, Dropout, OwnWeights, OwnTensor, with_hook])
+def test_a_network_that_computes_something_else_is_not_resumed(tmp_path: Path, other: Callable[[], nn.Module]) -> None:
+    """All have the same weights, and the same code of `forward`."""
+    whole = short_run(tmp_path, Linear)
+    assert same(short_run(tmp_path, Linear), whole)
+    with pytest.raises(CheckpointError, match=r"contains a different run: network \(by its SHA-256\) is \w{16} in"):
+        short_run(tmp_path, other)
+    assert same(short_run(tmp_path, Linear), whole)
+
+
+def test_a_network_that_takes_only_float32_is_identified_too(tmp_path: Path) -> None:
+    assert same(short_run(tmp_path, Float32Only), short_run(tmp_path, Float32Only))
+    with pytest.raises(CheckpointError, match=r"network \(by its SHA-256\)"):
+        short_run(tmp_path, lambda: Float32Only(shift=0.5))
+
+
+def test_identifying_a_network_changes_nothing(tmp_path: Path) -> None:
+    """Not even for a function that returns the same network, with buffers, again and again."""
+
+    def build() -> Callable[[], nn.Module]:
+        torch.manual_seed(5)
+        net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Linear(784, 10), nn.LogSoftmax(1))
+        return lambda: net
+
+    assert same(short_run(tmp_path, build()), short_run(None, build()))
+    assert torch.get_default_dtype() == torch.float32
+    with pytest.raises(ValueError, match=r"expected the model to return \[16, 10\], got float32 \[16, 12\]"):
+        short_run(tmp_path / "new", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 12)))
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_network_has_the_same_identity_on_other_processors_and_for_every_seed(tmp_path: Path) -> None:
+    program = """import torch, mnist_s5 as s5
+from mnist_s5.training.resume import describe_network
+print(describe_network(lambda: s5.make_model(s5.get_recipe("fast")), torch.device("cpu"))["network_sha256"])"""
+    found = set()
+    for variables in ({}, {"OMP_NUM_THREADS": "1"}, {"ATEN_CPU_CAPABILITY": "default", "DNNL_MAX_CPU_ISA": "SSE41"}):
+        command, environment = [sys.executable, "-c", program], os.environ | variables
+        found.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(found) == 1
+    facts = []
+    for seed in (1, 2):
+        short_run(tmp_path / str(seed), Linear, seed=seed)
+        facts.append(json.loads((tmp_path / str(seed) / "metrics.json").read_text()))
+    assert facts[0]["network_sha256"] == facts[1]["network_sha256"]
+
+
+def test_a_compiled_network_trains_resumes_and_is_saved_as_usual(tmp_path: Path) -> None:
+    """The backend "eager" needs no C++ compiler."""
+    recipe, sets = s5.get_recipe("fast", "sample", epochs=0.2, use_bf16=False), s5.load_mnist("sample")
+    how: dict[str, Any] = {
+        "device": "cpu",
+        "progress": False,
+        "network": lambda: torch.compile(s5.Net(), backend="eager"),
+    }
+    model, history = s5.fit(recipe, *sets, folder=tmp_path, **how)
+    resumed, again = s5.fit(recipe, *sets, folder=tmp_path, **how)
+    loaded, _ = s5.load_checkpoint(tmp_path)
+    for other in (resumed, loaded):
+        assert all(map(torch.equal, model.parameters(), other.parameters()))
+    assert history == again
 
 
 def test_metrics_that_are_not_json_stop_before_the_training(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"mine": NaN}')
-    with pytest.raises(CheckpointError, match=r"is corrupted\. Move or delete it"):
+    with pytest.raises(MetricsError, match=r"is corrupted\. Move or delete it"):
         s5.fit(s5.get_recipe("fast", "sample"), *s5.load_mnist("sample"), device="cpu", folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 

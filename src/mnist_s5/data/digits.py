@@ -1,12 +1,7 @@
-"""The digits: full MNIST (verified, and downloaded if missing) or the embedded sample, and the transforms."""
+"""The digits, from full MNIST or the embedded sample, and the transforms of the reference."""
 
-import gzip
-import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..files import WriteError, atomic_write, course_folder, to_write_error
+from .download import DataError, data_folder, raw_file
 
 if TYPE_CHECKING:
     from torchvision import transforms
@@ -26,21 +21,6 @@ if TYPE_CHECKING:
 MEAN, STD = 0.1307, 0.3081  # mean and standard deviation of the training pixels (0 to 1); computed in 01
 SOURCES = ("auto", "mnist", "sample")
 Transform = Callable[[Image.Image], Any]
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
-TIMEOUT = 10  # seconds without an answer
-SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
 
 
 class DigitDataset(Dataset[tuple[Any, int]]):
@@ -109,86 +89,6 @@ def normalize(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).div_(255).sub_(MEAN).div_(STD)
 
 
-class DataError(RuntimeError):
-    """An MNIST file is unavailable, or the data folder cannot be used. The message says what to do."""
-
-
-def data_folder() -> Path:
-    """Return the folder that holds MNIST/raw: $MNIST_S5_DATA, or a per-user cache.
-
-    The variable may also name MNIST/raw or MNIST itself. In a notebook, a relative path is also looked up in the folder
-    above `notebooks`, because Jupyter changes the working folder.
-    """
-    import pooch
-
-    folder = Path(os.environ.get("MNIST_S5_DATA") or pooch.os_cache("mnist_s5")).expanduser()
-    if not folder.exists():
-        folder = course_folder() / folder  # absolute paths stay as they are
-    folder = Path(os.path.abspath(folder))  # keeps the names of symbolic links
-    if folder.parts[-2:] == ("MNIST", "raw"):
-        return folder.parents[1]
-    return folder.parent if folder.name == "MNIST" and not (folder / "MNIST").exists() else folder
-
-
-def _verified(path: Path) -> bytes | None:
-    blob = path.read_bytes() if path.is_file() else b""
-    return blob if hashlib.sha256(blob).hexdigest() == SHA256[path.name] else None
-
-
-def local_file(raw: Path, name: str) -> bytes | None:
-    """Return a raw file's content if it, or its .gz, is in the folder `raw` with the right SHA-256; otherwise None."""
-    blob = _verified(raw / name)
-    if blob is None and (packed := _verified(raw / f"{name}.gz")) is not None:
-        blob = gzip.decompress(packed)
-        with suppress(OSError):  # keeping the unpacked file is optional
-            atomic_write(raw / name, blob)
-    return blob
-
-
-def _download(raw: Path, name: str) -> bytes:
-    """Return a raw file's .gz. The data folder is created only when there is something to put into it."""
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")
-    failures = []
-    for mirror in MIRRORS:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                registry = {f"{name}.gz": SHA256[f"{name}.gz"]}
-                files = pooch.create(folder, mirror, registry=registry, retry_if_failed=1)
-                http = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True)
-                return Path(files.fetch(f"{name}.gz", downloader=http)).read_bytes()
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-            if isinstance(error, OSError) and isinstance(to_write_error(error, raw), WriteError):
-                raise
-            failures.append(f"{mirror} ({type(error).__name__})")
-    problem = "corrupted in" if (raw / name).exists() else "missing from"
-    raise DataError(
-        f"{name} is {problem} {raw}, and could not be downloaded from {' or '.join(failures) or 'any mirror'}. "
-        "Set MNIST_S5_DATA to a folder that contains MNIST/raw, try another network, or use source='sample'."
-    )
-
-
-def raw_file(raw: Path, name: str) -> bytes:
-    """Return a raw file's content from the folder `raw`, downloading it if necessary.
-
-    Raises:
-        DataError: If the file is unavailable or the folder cannot be used.
-    """
-    try:
-        blob = local_file(raw, name)
-        if blob is None:
-            packed = _download(raw, name)
-            atomic_write(raw / f"{name}.gz", packed)
-            blob = gzip.decompress(packed)
-            atomic_write(raw / name, blob)
-        return blob
-    except OSError as error:
-        raise DataError(
-            f"{to_write_error(error, raw)} Or set MNIST_S5_DATA to another folder, or use source='sample'."
-        ) from error
-
-
 @lru_cache(maxsize=1)
 def _mnist(folder: Path) -> list[tuple[Tensor, Tensor]]:
     raw = folder / "MNIST" / "raw"
@@ -238,17 +138,12 @@ def load_mnist(source: str = "auto") -> tuple[DigitDataset, DigitDataset]:
     if source != "mnist":
         why = _why_unavailable(data_folder()) if source == "auto" else "source='sample'"
     if why:
-        print(
-            "NOTICE: using the embedded sample (4,000 training + 1,000 test digits) instead of full MNIST. "
-            f"Reason: {why}",
-            file=sys.stderr,
-        )
+        notice = "using the embedded sample (4,000 training + 1,000 test digits) instead of full MNIST"
+        print(f"NOTICE: {notice}. Reason: {why}", file=sys.stderr)
     (x, y), (x_test, y_test) = _sample() if why else _mnist(data_folder())
     name = "sample" if why else "mnist"  # clones, so callers cannot modify the cache
-    return (
-        DigitDataset(x.clone(), y.clone(), name, train_transforms()),
-        DigitDataset(x_test.clone(), y_test.clone(), name),
-    )
+    train_set = DigitDataset(x.clone(), y.clone(), name, train_transforms())
+    return train_set, DigitDataset(x_test.clone(), y_test.clone(), name)
 
 
 def train_val_split(dataset: DigitDataset, n: int | None = None, seed: int = 0) -> tuple[DigitDataset, DigitDataset]:
@@ -267,7 +162,5 @@ def train_val_split(dataset: DigitDataset, n: int | None = None, seed: int = 0) 
         raise ValueError(f"Cannot split {n} digits off {len(dataset):,}. Choose n from 1 to {len(dataset) - 1:,}.")
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
     train, val = order[n:], order[:n]
-    return (
-        DigitDataset(dataset.data[train], dataset.targets[train], dataset.name, dataset.transform),
-        DigitDataset(dataset.data[val], dataset.targets[val], dataset.name),
-    )
+    train_set = DigitDataset(dataset.data[train], dataset.targets[train], dataset.name, dataset.transform)
+    return train_set, DigitDataset(dataset.data[val], dataset.targets[val], dataset.name)

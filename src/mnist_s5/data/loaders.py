@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..device import Device
 from .digits import DigitDataset, Transform, load_mnist, normalize
 
 
 def make_dataloader(
-    dataset: DigitDataset, batch_size: int = 512, *, shuffle: bool = False, device: torch.device | str = "cpu"
+    dataset: DigitDataset, batch_size: int = 512, *, shuffle: bool = False, device: Device = "cpu"
 ) -> DataLoader:
     """Return torch's DataLoader with pinned memory for CUDA, and up to two workers on Linux if it forks processes.
 
@@ -39,22 +40,28 @@ class DeviceLoader:
     Args:
         dataset: The digits.
         batch_size: Images per batch. The last batch may be smaller.
-        augment: Called with each batch, uint8 [N, 1, 28, 28], returns the augmented images, with values from 0 to 255.
+        augment: Called with each batch, uint8 [N, 1, 28, 28], and the number of steps before it, returns the augmented
+            images, with values from 0 to 255.
         shuffle: Whether to reshuffle every epoch.
         device: Device that holds the data.
+
+    Attributes:
+        epoch: Zero-based index of the epoch that the next iteration yields. Set it before each epoch if `augment`
+            changes during a run, as with `DistributedSampler.set_epoch`.
     """
 
     def __init__(
         self,
         dataset: DigitDataset,
         batch_size: int = 512,
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: Callable[[Tensor, int], Tensor] | None = None,
         *,
         shuffle: bool = False,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
     ) -> None:
         self.dataset, self.batch_size, self.augment, self.shuffle = dataset, batch_size, augment, shuffle
         self.images, self.labels = dataset.data.unsqueeze(1).to(device), dataset.targets.to(device)
+        self.epoch = 0
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
@@ -62,17 +69,16 @@ class DeviceLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n = len(self.labels)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)  # sampled on the CPU: the same on every device
-        for batch in order.to(self.labels.device).split(self.batch_size):
+        batches = order.to(self.labels.device).split(self.batch_size)
+        for step, batch in enumerate(batches, start=self.epoch * len(self)):
             images = self.images[batch]
-            yield normalize(self.augment(images) if self.augment else images), self.labels[batch]
+            if self.augment:
+                images = self.augment(images, step)
+            yield normalize(images), self.labels[batch]
 
 
 def get_trainloader(
-    batch_size: int = 512,
-    *,
-    source: str = "auto",
-    transform: Transform | None = None,
-    device: torch.device | str = "cpu",
+    batch_size: int = 512, *, source: str = "auto", transform: Transform | None = None, device: Device = "cpu"
 ) -> tuple[DigitDataset, DataLoader]:
     """Return the training set and its loader, reshuffled every epoch.
 
@@ -85,7 +91,7 @@ def get_trainloader(
 
 
 def get_testloader(
-    batch_size: int = 512, *, source: str = "auto", device: torch.device | str = "cpu"
+    batch_size: int = 512, *, source: str = "auto", device: Device = "cpu"
 ) -> tuple[DigitDataset, DataLoader]:
     """Return the test set and its loader, in fixed order. See `get_trainloader`."""
     _, dataset = load_mnist(source)

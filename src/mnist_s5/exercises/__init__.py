@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Integral, Real
+from pathlib import Path
 from textwrap import dedent, shorten
 from typing import Any
 
@@ -16,17 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-LESSONS = {
-    "digits": "01_data_visualization",
-    "loop": "02_training",
-    "network": "03_summary",
-    "own": "04_your_own_digits",
-    "bugs": "05_debugging",
-    "ingredients": "06_faster_training",
-    "measures": "07_measuring",
-    "many": "08_many_runs",
-    "scaling": "09_scaling_out",
-}
+LESSONS = sorted(path.stem[2:] for path in Path(__file__).parent.glob("ex[0-9]*.py"))  # the names of the notebooks
 TRIALS = 20
 MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution
 
@@ -148,8 +139,8 @@ def exercise(**about: Any) -> Callable[[Callable[..., Any]], Exercise]:
 
 
 def exercises(lesson: str) -> dict[str, Exercise]:
-    """Return the lesson's exercises by name."""
-    module = import_module(f"{__name__}.{lesson}")
+    """Return the exercises of a lesson, such as "02_training", by name."""
+    module = import_module(f"{__name__}.ex{lesson}")
     return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
 
 

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from ..data.digits import DigitDataset, data_folder, load_mnist, local_file, normalize
+from ..data.digits import DigitDataset, load_mnist, normalize
+from ..data.download import data_folder, local_file
 from ..device import seed_everything
-from ..jobs.runs import recorded
+from ..metrics import recorded
 from ..model import Net
 from ..training.checkpoint import load_checkpoint
 

@@ -11,11 +11,9 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
-from ..training.checkpoint import History
+from ..metrics import History, recorded
 from . import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
 
-PUBLISHED = 99.35  # test accuracy in percent that the authors of the reference published
-PUBLISHED_RUNS = (99.19, 99.34)  # range of the test accuracies in percent of nine other published runs
 Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y
 
 
@@ -281,8 +279,10 @@ def _draw_curve(axes: Axes, run: History, field: str, **style: Any) -> None:
 
 def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: History) -> None:
     """Add the published accuracies of the reference to the plot of the test accuracy."""
-    axes.axhspan(*PUBLISHED_RUNS, color="gold", alpha=0.4, label="nine published runs, last epoch")
-    axes.axhline(PUBLISHED, color="black", linestyle="--", linewidth=1, label=f"published: {PUBLISHED}%")
+    published = recorded("published")[1]
+    axes.axhspan(*published["others"], color="gold", alpha=0.4, label="nine published runs, last epoch")
+    authors = published["authors"]
+    axes.axhline(authors, color="black", linestyle="--", linewidth=1, label=f"published: {authors}%")
     axes.set_ylim(min(96, history[-1].test_accuracy - 1), 100)
     end = reference[-1]
     figure.alt += f". In gray the reference, recorded: {end.test_accuracy:.2f}% after epoch {end.epoch:g}"

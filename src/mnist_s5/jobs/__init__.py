@@ -1,1 +1,1 @@
-"""A notebook as a job: its parameters, its run through papermill, and a check of the machine."""
+"""Notebooks as jobs: their parameters, runs, sweeps, and the comparison of runs."""

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
-from ..files import did_you_mean
-from ..training.checkpoint import CheckpointError, read_metrics
+from ..messages import did_you_mean
+from ..metrics import MetricsError, read_metrics
 from ..training.recipes import Recipe
-from .runs import RunError
+from .parameters import RunError
 from .sweep import ERROR_FILE
 
 _SPLITS = 20_000  # at most so many ways to split the runs of two groups are tried
@@ -67,7 +67,7 @@ def _read(folder: Path) -> dict[str, Any]:
     why = error.read_text("utf-8") if error.exists() else ""
     try:
         metrics = read_metrics(folder)
-    except CheckpointError as corrupted:
+    except MetricsError as corrupted:
         why = why or str(corrupted)
     ended = "finished" if metrics or any(folder.glob("*.ipynb")) else "missing"
     status = "failed" if why else "unfinished" if any(folder.glob("*-unfinished.ipynb")) else ended

@@ -17,9 +17,10 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import NamedTuple
 
-from ..data.digits import data_folder, load_mnist
+from ..data.digits import load_mnist
+from ..data.download import data_folder
 from ..files import atomic_write
-from .runs import RunError, declared, parse_parameters
+from .parameters import RunError, declared, parse_parameters
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed
 LOG_FILE = "log.txt"  # in a run's folder: what `mnist-s5 run` wrote to standard error

@@ -1,37 +1,50 @@
-"""Input validation for the training and test loops.
+"""Input validation for recipes, datasets, and the training and test loops.
 
 `batch` begins each message: "Step 3". Values on a GPU are not read here, because that would force a synchronization.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from dataclasses import fields
 from numbers import Integral
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..data.digits import DigitDataset
 
+_FRACTION = ("at least 0 and less than 1", lambda x: 0 <= x < 1)
+_PROBABILITY = ("a probability from 0 to 1", lambda x: 0 <= x <= 1)
+_MUST_BE = {  # every other field is True or False
+    "epochs": ("greater than 0 and less than 1,000,000", lambda x: 0 < x < 1e6),
+    "batch_size": ("an integer of at least 1", lambda x: isinstance(x, int) and x >= 1),
+    "learning_rate": ("a finite number above 0", lambda x: 0 < x <= sys.float_info.max),
+    "momentum": _FRACTION,
+    "weight_decay": ("a finite number of at least 0", lambda x: 0 <= x <= sys.float_info.max),
+    "schedule": ("step or one_cycle", lambda x: x in ("step", "one_cycle")),
+    "init": ("torch or he", lambda x: x in ("torch", "he")),
+    "label_smoothing": _FRACTION,
+    "crop_prob": _PROBABILITY,
+    "degrees": ("a number from 0 to 180", lambda x: 0 <= x <= 180),
+    "scale_jitter": _FRACTION,
+    "translate_px": ("a number of pixels from 0 to 28", lambda x: 0 <= x <= 28),
+    "flip_prob": _PROBABILITY,
+    "augment_prob": _PROBABILITY,
+    "photometric_prob": _PROBABILITY,
+}
+
 
 def _describe(value: object) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def check_positive(name: str, value: int | None) -> None:
-    """Raise ValueError unless it is None or an integer of at least 1."""
+def check_positive(name: str, value: int | None) -> int | None:
+    """Return the value. Raise ValueError unless it is None or an integer of at least 1."""
     if value is not None and (not isinstance(value, Integral) or value < 1):
         raise ValueError(f"{name}={value!r} is invalid. It must be an integer of at least 1, or None.")
-
-
-@contextmanager
-def locate_errors(place: str) -> Iterator[None]:
-    """Put the place, "Recipe fast, epoch 2", in front of the message of a FloatingPointError."""
-    try:
-        yield
-    except FloatingPointError as error:
-        at_step = str(error)[0].lower() + str(error)[1:]
-        raise FloatingPointError(f"{place}, {at_step}") from None
+    return value
 
 
 def check_batch(images: object, labels: object, batch: str) -> None:
@@ -65,6 +78,30 @@ def check_labels(labels: Tensor, batch: str) -> None:
         raise ValueError(f"{batch}: expected labels from 0 to 9, got {int(wrong[0])}. Check the dataset.")
 
 
+def check_fields(recipe: Any) -> None:
+    """Raise ValueError if a field of a Recipe is invalid, or two fields contradict each other."""
+    if type(recipe.name) is not str:
+        raise ValueError(f"name={recipe.name!r} is invalid. It must be text.")
+    for field in fields(recipe)[1:]:
+        value = getattr(recipe, field.name)
+        if isinstance(value, np.generic):  # json cannot serialize NumPy scalars
+            value = value.item()
+            object.__setattr__(recipe, field.name, value)
+        wanted, holds = _MUST_BE.get(field.name, ("True or False", lambda x: True))
+        kind = (int, float) if type(field.default) in (int, float) else type(field.default)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not holds(value):
+            raise ValueError(f"{field.name}={value!r} is invalid. It must be {wanted}.")
+    if (recipe.nesterov or recipe.muon) and not recipe.momentum:
+        raise ValueError("momentum=0 does not work with nesterov=True or muon=True. Use a momentum above 0.")
+    if recipe.muon and not recipe.nesterov:
+        raise ValueError("nesterov=False does not work with muon=True. Set nesterov=True.")
+    if recipe.weight_decay and not recipe.muon:
+        raise ValueError(f"weight_decay={recipe.weight_decay!r} works only with Muon. Set muon=True.")
+    needs_batches = recipe.scale_jitter or recipe.translate_px or recipe.augment_prob < 1 or recipe.photometric_prob
+    if needs_batches and not recipe.batch_augment:
+        raise ValueError("scale_jitter, translate_px, augment_prob, and photometric_prob need batch_augment=True.")
+
+
 def check_dataset(dataset: object) -> None:
     """Raise TypeError unless it is a DigitDataset, and ValueError for a wrong shape, type, or label."""
     if isinstance(dataset, DigitDataset) and type(dataset.name) is not str:
@@ -84,10 +121,7 @@ def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
     """Raise ValueError unless the optimizer updates a parameter of the model."""
     updated = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in updated for parameter in model.parameters()):
-        raise ValueError(
-            "The optimizer updates no parameter of this model. Build it again, from model.parameters(), whenever you "
-            "build the model again."
-        )
+        raise ValueError("The optimizer updates no parameter of this model. Build it again, from model.parameters().")
 
 
 def check_output(log_probs: object, labels: Tensor, batch: str) -> None:

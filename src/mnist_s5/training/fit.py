@@ -18,16 +18,19 @@ from torch.utils.data import DataLoader
 from ..data.augment import apply_affine, photometric_distort, sample_affine
 from ..data.digits import DigitDataset, train_transforms
 from ..data.loaders import DeviceLoader, make_dataloader
-from ..device import get_device, seed_everything
+from ..device import Device, get_device, seed_everything
+from ..metrics import Evaluation, History
 from ..model import Net
-from .checkpoint import Epoch, History, RunFolder, describe_environment, describe_run
-from .checks import check_dataset, check_positive, locate_errors
+from .checks import check_dataset, check_positive
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
+from .resume import RunFolder, describe_environment, describe_network, describe_run
+
+Network = Callable[[], nn.Module]  # a class, or a function without arguments, that builds a network
 
 
-def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: torch.device | str = "cpu") -> nn.Module:
+def make_model(recipe: Recipe, network: Network = Net, device: Device = "cpu") -> nn.Module:
     """Build a network on the device, with the recipe's memory format and initial weights.
 
     The weights are sampled on the CPU, so they do not depend on the device.
@@ -46,28 +49,31 @@ def make_model(recipe: Recipe, network: Callable[[], nn.Module] = Net, device: t
     return model.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
-def augment(images: Tensor, recipe: Recipe, fraction_done: Callable[[], float]) -> Tensor:
-    """Augment a batch as the recipe says. `fraction_done` returns the fraction of the run that is done.
+def augment(images: Tensor, step: int, recipe: Recipe, total_steps: int) -> Tensor:
+    """Augment the batch of a step as the recipe says.
 
-    Images are uint8 or float [N, 1, S, S]. Returns float. All values are from 0 to 255.
+    Args:
+        images: uint8 or float [N, 1, S, S], from 0 to 255.
+        step: Number of steps before this one.
+        recipe: What to do.
+        total_steps: Number of steps of the whole run.
+
+    Returns:
+        Float [N, 1, S, S], from 0 to 255.
     """
     fields = ("crop_prob", "degrees", "scale_jitter", "translate_px", "flip_prob", "augment_prob")
     theta = sample_affine(len(images), device=images.device, **{name: getattr(recipe, name) for name in fields})
-    remaining = 1 - fraction_done() if recipe.photometric_decay else 1.0
+    remaining = 1 - step / total_steps if recipe.photometric_decay else 1.0
     return photometric_distort(apply_affine(images, theta), recipe.photometric_prob * remaining)
 
 
 def make_loaders(
-    recipe: Recipe,
-    train_set: DigitDataset,
-    test_set: DigitDataset,
-    device: torch.device | str = "cpu",
-    fraction_done: Callable[[], float] = lambda: 0.0,
+    recipe: Recipe, train_set: DigitDataset, test_set: DigitDataset, device: Device = "cpu"
 ) -> tuple[DataLoader | DeviceLoader, DeviceLoader]:
     """Return the training loader (shuffled, augmented as the recipe says) and the test loader (in order).
 
-    The datasets' own transforms are not used. `fraction_done` returns the fraction of the run that is done, which
-    `photometric_decay` needs. By default, it is 0, and nothing decays.
+    The datasets' own transforms are not used. If the recipe has `photometric_decay`, set the training loader's `epoch`
+    before each epoch.
 
     Raises:
         TypeError: If one of them is not a DigitDataset.
@@ -77,7 +83,8 @@ def make_loaders(
         check_dataset(dataset)
     test_loader = DeviceLoader(test_set, device=device)
     if recipe.batch_augment:
-        augmented = partial(augment, recipe=recipe, fraction_done=fraction_done)
+        total_steps = recipe.steps(math.ceil(len(train_set) / recipe.batch_size))
+        augmented = partial(augment, recipe=recipe, total_steps=total_steps)
         return DeviceLoader(train_set, recipe.batch_size, augmented, shuffle=True, device=device), test_loader
     transform = train_transforms(recipe.flip_prob, recipe.crop_prob, recipe.degrees)
     by_image = DigitDataset(train_set.data, train_set.targets, train_set.name, transform)
@@ -114,13 +121,20 @@ def smoothed_nll_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Te
     """Return the same as `F.cross_entropy(logits, labels, label_smoothing=smoothing)`, from log-probabilities.
 
     `F.cross_entropy` takes logits, so it would apply log_softmax a second time.
-
-    Raises:
-        ValueError: If smoothing is outside [0, 1).
     """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing={smoothing!r} is invalid. It must be at least 0 and less than 1.")
     return torch.lerp(F.nll_loss(log_probs, labels), -log_probs.mean(), smoothing)
+
+
+def _build(
+    recipe: Recipe, network: Network, seed: int, train_set: DigitDataset, test_set: DigitDataset, device: torch.device
+) -> tuple[nn.Module, DataLoader | DeviceLoader, DeviceLoader, Optimizer, LRScheduler]:
+    """Build everything that a run needs from its recipe. The seed determines the initial weights."""
+    seed_everything(seed)
+    model = make_model(recipe, network, device)
+    train_loader, test_loader = make_loaders(recipe, train_set, test_set, device)
+    optimizer = make_optimizer(recipe, model.parameters())
+    scheduler = make_scheduler(recipe, optimizer, len(train_loader))
+    return model, train_loader, test_loader, optimizer, scheduler
 
 
 def fit(
@@ -129,10 +143,10 @@ def fit(
     test_set: DigitDataset,
     *,
     seed: int = 1,
-    device: torch.device | str = "auto",
+    device: Device = "auto",
     folder: str | Path | None = None,
     resume: bool = True,
-    network: Callable[[], nn.Module] = Net,
+    network: Network = Net,
     evaluate_every: int | None = None,
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
@@ -147,10 +161,12 @@ def fit(
         seed: Random seed for initialization, shuffling, and augmentation.
         device: Where to compute. See `get_device`.
         folder: Run folder: a resume file per epoch (the last two are kept), then the final weights and metrics.json.
-            Calling `fit` again with the same arguments resumes after the last finished epoch and, on the same machine,
-            ends bit for bit identical to an uninterrupted run. None saves nothing.
+            Calling `fit` again with the same folder, seed, recipe, digits, and network resumes after the last finished
+            epoch and, on the same machine, ends bit for bit identical to an uninterrupted run. A network is the same if
+            it computes the same from the same weights. None saves nothing.
         resume: False starts over. The folder's old files are replaced when there are new ones.
-        network: Builds the network: a class, or a function without arguments.
+        network: Builds the network: a class, or a function without arguments. It maps images, float
+            [N, 1, 28, 28], to log-probabilities, [N, 10]. With a folder, it is built once more, to identify it.
         evaluate_every: Number of steps after which to evaluate. None evaluates only after each epoch, which is always
             evaluated. The weights are the same, and the recorded seconds do not include the evaluations.
         progress: See `train`.
@@ -165,33 +181,32 @@ def fit(
         TypeError, ValueError: If an argument is invalid.
     """
     seed, device = operator.index(seed), get_device(device)
-    check_positive("evaluate_every", evaluate_every)
-    seed_everything(seed)
-    model = make_model(recipe, network, device)
-    # The loader calls the lambda when it makes a batch. The scheduler's last_epoch is the number of steps so far.
-    train_loader, test_loader = make_loaders(recipe, train_set, test_set, device, lambda: scheduler.last_epoch / total)
-    per_epoch, dtype = len(train_loader), recipe.dtype(device)
-    total, every = recipe.steps(per_epoch), evaluate_every or per_epoch
-    optimizer = make_optimizer(recipe, model.parameters())
-    scheduler = make_scheduler(recipe, optimizer, per_epoch)
-    options: dict[str, Any] = {"scheduler": scheduler, "dtype": dtype, "progress": progress}
-    options["criterion"] = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
+    network_facts = describe_network(partial(make_model, recipe, network), device) if folder else {}
+    model, train_loader, test_loader, optimizer, scheduler = _build(recipe, network, seed, train_set, test_set, device)
+    steps_per_epoch = len(train_loader)
+    total_steps = recipe.steps(steps_per_epoch)
+    every = check_positive("evaluate_every", evaluate_every) or steps_per_epoch
+    facts = describe_run(recipe, seed, train_set, test_set) | network_facts
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    facts = describe_run(recipe, seed, model, train_set, test_set)
-    environment = describe_environment(device, dtype) | {"workers": getattr(train_loader, "num_workers", 0)}
-    run = RunFolder(Path(folder).expanduser(), facts, environment, parts) if folder else None
+    run = RunFolder(folder, facts, describe_environment(device, recipe, train_loader), parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
-    for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total / per_epoch)):
+    criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
+    how: dict[str, Any] = {"scheduler": scheduler, "dtype": recipe.dtype(device), "progress": progress}
+    for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / steps_per_epoch)):
         seed_everything(seed, epoch)
-        batches, steps = iter(train_loader), min(per_epoch, total - epoch * per_epoch)
-        for done in range(0, steps, every):
-            stop, rate, start = min(done + every, steps), scheduler.get_last_lr()[0], time.perf_counter()
-            with locate_errors(f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {done}" * (done > 0)):
-                trained = train(model, device, batches, optimizer, steps=stop - done, **options)
-                seconds = time.perf_counter() - start
+        train_loader.epoch = epoch  # type: ignore[union-attr]  # torch's DataLoader does not use it
+        batches, last = iter(train_loader), min(steps_per_epoch, total_steps - epoch * steps_per_epoch)
+        for start in range(0, last, every):
+            stop, rate, began = min(start + every, last), scheduler.get_last_lr()[0], time.perf_counter()
+            try:
+                trained = train(model, device, batches, optimizer, criterion, steps=stop - start, **how)
+                seconds = time.perf_counter() - began
                 tested = test(model, device, test_loader, progress=progress)
-            history.append(Epoch(epoch + stop / per_epoch, float(rate), *trained, *tested, seconds))
-            print(f"epoch {history[-1].epoch:5.2f} of {total / per_epoch:.2f}  {history[-1]}", flush=True)
+            except FloatingPointError as error:
+                place = f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {start}" * (start > 0)
+                raise FloatingPointError(f"{place}, {str(error)[:1].lower()}{str(error)[1:]}") from None
+            history.append(Evaluation(epoch + stop / steps_per_epoch, float(rate), *trained, *tested, seconds))
+            print(f"epoch {history[-1].epoch:5.2f} of {total_steps / steps_per_epoch:.2f}  {history[-1]}", flush=True)
         if run:
             run.save(history)
     if run:

@@ -1,4 +1,8 @@
-"""The two loops: `train` for one epoch, and `test`. They work with any network, loader, optimizer, and criterion."""
+"""The loops: `train` for one epoch, `test`, and `predict`.
+
+They take any network that maps images, [N, 1, 28, 28], to log-probabilities, [N, 10], and any optimizer whose `step`
+needs no closure.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,14 +17,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from ..device import keep_freed_memory
+from ..device import Device, keep_freed_memory
 from .checks import check_batch, check_loss, check_optimizer, check_output, check_positive
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
 
 
-class EvalResult(NamedTuple):
+Outputs = list[tuple[Tensor, Tensor]]  # log-probabilities [N, 10] and labels [N] of each batch, on the device
+
+
+class Score(NamedTuple):
     """Result of one pass over a loader: the loss (in nats for the default criterion) and the accuracy in percent."""
 
     loss: float
@@ -29,7 +36,7 @@ class EvalResult(NamedTuple):
 
 def train(
     model: nn.Module,
-    device: torch.device | str,
+    device: Device,
     train_loader: Batches,
     optimizer: Optimizer,
     criterion: Criterion = F.nll_loss,
@@ -38,7 +45,7 @@ def train(
     steps: int | None = None,
     dtype: torch.dtype = torch.float32,
     progress: bool | None = None,
-) -> EvalResult:
+) -> Score:
     """Train for one epoch.
 
     Args:
@@ -84,25 +91,30 @@ def train(
 @torch.no_grad()
 def test(
     model: nn.Module,
-    device: torch.device | str,
+    device: Device,
     test_loader: Batches,
     criterion: Criterion = F.nll_loss,
     *,
     progress: bool | None = None,
-) -> EvalResult:
+) -> Score:
     """Evaluate a model in float32. See `train` for the arguments and errors.
 
     Returns:
         The criterion, computed once over all images, and the accuracy.
     """
-    device = torch.device(device)
-    model.eval()
-    outputs = []
-    for batch, images, labels in _batches(test_loader, device, "Test batch", None, progress):
-        log_probs = model(images)
-        check_output(log_probs, labels, batch)
-        outputs.append((log_probs, labels))
-    return _score(outputs, criterion, "Test batch")
+    return _score(_evaluate(model, device, test_loader, progress), criterion, "Test batch")
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, device: Device, loader: Batches, *, progress: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities, float [N, 10], and the labels, int64 [N], of all images, on the CPU.
+
+    The model computes in eval mode. See `train` for the arguments and errors.
+    """
+    log_probs, labels = _concatenate(_evaluate(model, device, loader, progress), "Test batch")
+    return log_probs.cpu(), labels.cpu()
 
 
 def GetCorrectPredCount(pPrediction: Tensor, pLabels: Tensor) -> int:
@@ -126,12 +138,29 @@ def _batches(
         yield f"{kind} {number}", images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str) -> EvalResult:
-    """Compute loss and accuracy from the collected outputs. This is the only GPU synchronization of a loop."""
+def _evaluate(model: nn.Module, device: Device, loader: Batches, progress: bool | None) -> Outputs:
+    """Return the log-probabilities and the labels of each batch, on the device."""
+    model.eval()
+    outputs = []
+    for batch, images, labels in _batches(loader, torch.device(device), "Test batch", None, progress):
+        log_probs = model(images)
+        check_output(log_probs, labels, batch)
+        outputs.append((log_probs, labels))
+    return outputs
+
+
+def _concatenate(outputs: Outputs, kind: str) -> tuple[Tensor, Tensor]:
+    """Return the outputs and the labels of all batches. On a GPU, the values are checked only here."""
     if not outputs:
         raise ValueError("The loader produced no batches. Check its dataset.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     check_output(log_probs.cpu(), labels, kind)
+    return log_probs, labels
+
+
+def _score(outputs: Outputs, criterion: Criterion, kind: str) -> Score:
+    """Compute loss and accuracy from the collected outputs. This is the only GPU synchronization of a loop."""
+    log_probs, labels = _concatenate(outputs, kind)
     loss = criterion(log_probs, labels)
     if not isinstance(loss, Tensor) or loss.isfinite().all():
         check_loss(loss, kind)
@@ -139,7 +168,7 @@ def _score(outputs: list[tuple[Tensor, Tensor]], criterion: Criterion, kind: str
         for number, pair in enumerate(outputs, start=1):
             check_loss(criterion(*pair).cpu(), f"{kind} {number}")
         check_loss(loss.cpu(), kind)
-    return EvalResult(loss.item(), 100 * GetCorrectPredCount(log_probs, labels) / len(labels))
+    return Score(loss.item(), 100 * GetCorrectPredCount(log_probs, labels) / len(labels))
 
 
 def _is_watched() -> bool:

@@ -1,35 +1,13 @@
 """Recipes: everything about training except the network, as data."""
 
-import sys
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..device import autocast_dtype
-from ..files import did_you_mean
-
-_LARGEST = sys.float_info.max
-_FRACTION = ("at least 0 and less than 1", lambda x: 0 <= x < 1)
-_PROBABILITY = ("a probability from 0 to 1", lambda x: 0 <= x <= 1)
-_MUST_BE = {  # every other field is True or False
-    "epochs": ("greater than 0 and less than 1,000,000", lambda x: 0 < x < 1e6),
-    "batch_size": ("an integer of at least 1", lambda x: isinstance(x, int) and x >= 1),
-    "learning_rate": ("a finite number above 0", lambda x: 0 < x <= _LARGEST),
-    "momentum": _FRACTION,
-    "weight_decay": ("a finite number of at least 0", lambda x: 0 <= x <= _LARGEST),
-    "schedule": ("step or one_cycle", lambda x: x in ("step", "one_cycle")),
-    "init": ("torch or he", lambda x: x in ("torch", "he")),
-    "label_smoothing": _FRACTION,
-    "crop_prob": _PROBABILITY,
-    "degrees": ("a number from 0 to 180", lambda x: 0 <= x <= 180),
-    "scale_jitter": _FRACTION,
-    "translate_px": ("a number of pixels from 0 to 28", lambda x: 0 <= x <= 28),
-    "flip_prob": _PROBABILITY,
-    "augment_prob": _PROBABILITY,
-    "photometric_prob": _PROBABILITY,
-}
+from ..device import Device, autocast_dtype
+from ..messages import did_you_mean
+from .checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -85,32 +63,13 @@ class Recipe:
     use_bf16: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.name) is not str:
-            raise ValueError(f"name={self.name!r} is invalid. It must be text.")
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            if isinstance(value, np.generic):  # json cannot serialize NumPy scalars
-                value = value.item()
-                object.__setattr__(self, field.name, value)
-            wanted, holds = _MUST_BE.get(field.name, ("True or False", lambda x: True))
-            kind = (int, float) if type(field.default) in (int, float) else type(field.default)
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not holds(value):
-                raise ValueError(f"{field.name}={value!r} is invalid. It must be {wanted}.")
-        if (self.nesterov or self.muon) and not self.momentum:
-            raise ValueError("momentum=0 does not work with nesterov=True or muon=True. Use a momentum above 0.")
-        if self.muon and not self.nesterov:
-            raise ValueError("nesterov=False does not work with muon=True. Set nesterov=True.")
-        if self.weight_decay and not self.muon:
-            raise ValueError(f"weight_decay={self.weight_decay!r} works only with Muon. Set muon=True.")
-        needs_batches = self.scale_jitter or self.translate_px or self.augment_prob < 1 or self.photometric_prob
-        if needs_batches and not self.batch_augment:
-            raise ValueError("scale_jitter, translate_px, augment_prob, and photometric_prob need batch_augment=True.")
+        check_fields(self)
 
     def steps(self, steps_per_epoch: int) -> int:
         """Return the total number of steps, at least one."""
         return max(1, round(self.epochs * steps_per_epoch))
 
-    def dtype(self, device: torch.device | str) -> torch.dtype:
+    def dtype(self, device: Device) -> torch.dtype:
         """Return the autocast dtype: bfloat16 if `use_bf16` is set and the device supports it, otherwise float32."""
         return autocast_dtype(device) if self.use_bf16 else torch.float32
 

@@ -13,9 +13,10 @@ from IPython import get_ipython
 from IPython.display import display
 from torch import Tensor, nn
 
-from ..data.digits import normalize
-from ..data.pictures import own_digits_folder, save_digit, to_mnist
-from ..training.checks import check_output
+from ...data.digits import normalize
+from ...pictures.own import own_digits_folder, save_digit
+from ...pictures.prepare import to_mnist
+from ...training.checks import check_output
 
 NOBODY = (
     "The drawing pad needs JupyterLab, Notebook 7, VS Code, or Colab. "

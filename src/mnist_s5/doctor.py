@@ -36,8 +36,9 @@ def _missing(extra: str) -> Iterator[str]:
 def _torch() -> Iterator[Line]:
     import torch
 
-    from ..data.digits import SHA256, data_folder, local_file, test_transforms
-    from ..device import get_device
+    from .data.digits import test_transforms
+    from .data.download import SHA256, data_folder, local_file
+    from .device import get_device
 
     try:
         test_transforms()  # imports torchvision

@@ -11,16 +11,12 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import nn
 
 import mnist_s5 as s5
-from mnist_s5.data import pictures
-from mnist_s5.data.pictures import (
-    FoundDigit,
-    ImageError,
-    classify,
-    find_digits,
-    load_digits,
-    save_digit,
-    to_mnist,
-)
+from mnist_s5.pictures import find
+from mnist_s5.pictures.classify import classify
+from mnist_s5.pictures.find import FoundDigit, find_digits
+from mnist_s5.pictures.own import load_digits, save_digit
+from mnist_s5.pictures.prepare import to_mnist
+from mnist_s5.pictures.read import ImageError
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
 Draw = Callable[[Image.Image], Image.Image]
@@ -316,7 +312,7 @@ def test_the_table_around_a_sheet_is_not_a_digit(sample: Sample, monkeypatch: py
     page = picture > 200
     page[72:128, 52:108] = True
     page[80:120, 130:134] = True  # a part of the table is taken for a part of the sheet
-    monkeypatch.setattr(pictures, "_page", lambda rgb: page)
+    monkeypatch.setattr(find, "find_page", lambda rgb: page)
     (found,) = find_digits(picture.astype(np.uint8))
     assert 50 < found.box[0] < 110
 

@@ -1,0 +1,1 @@
+"""From anybody's picture to digits in MNIST's format, and their classification."""

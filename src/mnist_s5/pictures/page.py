@@ -1,0 +1,34 @@
+"""Where the page is in a picture: a bright sheet on a dark table, or everything."""
+
+import numpy as np
+
+
+def find_page(rgb: np.ndarray) -> np.ndarray:
+    """Return which pixels show the page: bool [H, W]. These are all, unless a dark table surrounds a bright sheet."""
+    from scipy import ndimage
+
+    step = max(1, min(rgb.shape[:2]) // 100)
+    gray = ndimage.uniform_filter(rgb.mean(axis=2), step)[::step, ::step]
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    for threshold in np.linspace(gray.min(), gray.max(), 16)[1:-1]:
+        if np.mean(border > threshold) > 0.35 or np.mean(gray > threshold) < 0.15:
+            continue
+        # The closing removes printed lines, which would cut the sheet into pieces.
+        bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+        regions, _ = ndimage.label(bright)
+        sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
+        smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
+        # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
+        has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
+        if has_edge and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):
+            large = smaller.repeat(step, axis=0).repeat(step, axis=1)  # not smaller than the picture
+            return large[: rgb.shape[0], : rgb.shape[1]]
+    return np.ones(rgb.shape[:2], bool)
+
+
+def _is_rectangle(mask: np.ndarray) -> bool:
+    """Return whether a mask fills at least 82% of the smallest rectangle around it, at any angle."""
+    y, x = np.nonzero(mask)
+    turns = np.deg2rad(np.arange(0, 90, 3))[:, None]
+    width, height = (np.ptp(np.cos(turns) * u + np.sin(turns) * v, axis=1) + 1 for u, v in ((x, y), (y, -x)))
+    return len(x) > 0.82 * (width * height).min()

@@ -1,0 +1,78 @@
+"""Read a picture, from whatever holds it, as an upright RGB image."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+MAX_PIXELS = 100_000_000
+SIDES = 200, 800  # pictures are enlarged or reduced to this number of pixels on the shorter side
+Picture = str | Path | bytes | Image.Image | np.ndarray | Tensor
+
+
+class ImageError(ValueError):
+    """The picture cannot be read, or does not show what is expected. The message says why."""
+
+
+def _to_array(picture: np.ndarray | Tensor) -> np.ndarray:
+    """Return an array that Pillow takes.
+
+    Raises:
+        ImageError: If this is not an image.
+    """
+    array = np.squeeze(np.asarray(picture))
+    if array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4) and array.dtype == np.uint8)):
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+    shape = list(np.shape(picture))
+    raise ImageError(f"Expected an image [H, W], or uint8 [H, W, 3], got {array.dtype} {shape}. Convert it first.")
+
+
+def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
+    """Return an upright RGB image, float [H, W, 3] from 0 to 255, and how many pixels of the picture each one is wide.
+
+    Transparency becomes black behind bright strokes, and white behind dark ones.
+    """
+    if isinstance(picture, str | Path) and not os.path.isfile(picture):
+        raise ImageError(f"{name} does not exist or is not a file.")
+    too_large = ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Save it smaller.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
+            if isinstance(picture, np.ndarray | Tensor):
+                file = Image.fromarray(_to_array(picture))
+            elif isinstance(picture, Image.Image):
+                file = picture
+            else:
+                file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+            width = max(file.size)
+            if not min(file.size) or width > 20 * min(file.size):
+                raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
+            if file.width * file.height > MAX_PIXELS:
+                raise too_large
+            file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
+            image = ImageOps.exif_transpose(file)
+            if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
+                values = np.asarray(image, np.float64)
+                if not np.isfinite(values).all():
+                    raise ImageError(f"{name} contains NaN or infinity. Use finite brightnesses.")
+                values = (values - values.min()) * (255 / (np.ptp(values) or 1.0))
+                image = Image.fromarray(values.astype(np.uint8))
+            image = image.convert("RGBA")
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, MemoryError):
+        raise too_large from None
+    except Exception as error:  # Pillow raises nearly anything for a corrupted image
+        raise ImageError(f"{name} is not an image that can be read. Save it as PNG or JPEG.") from error
+    scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / SIDES[1], 1)
+    scale = min(scale, (3 * SIDES[1] ** 2 / (image.width * image.height)) ** 0.5)  # a long picture becomes smaller
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
+    image = image.resize([max(1, round(side * scale)) for side in image.size], method)
+    gray, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+    bright = alpha.any() and np.average(gray, weights=alpha) > 127
+    backdrop = Image.new("RGBA", image.size, "black" if bright and (alpha < 128).any() else "white")
+    return np.asarray(Image.alpha_composite(backdrop, image).convert("RGB"), np.float32), width / max(image.size)
