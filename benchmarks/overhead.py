@@ -13,37 +13,14 @@ from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from bare import bare
 from record import record
 from tqdm import tqdm
 
 import mnist_s5 as s5
 from mnist_s5.data.download import SHA256, data_folder, local_file
 from mnist_s5.training import fit, loops
-from mnist_s5.training.recipes import Recipe
 from mnist_s5.training.resume import RunFolder
-
-
-def bare(recipe: Recipe, train_set: s5.DigitDataset, test_set: s5.DigitDataset, device: torch.device) -> s5.Net:
-    """Take the training steps of `fit`, then test, and do nothing else."""
-    s5.seed_everything(1)
-    model = s5.make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loader, tested = s5.make_loaders(recipe, train_set, test_set, device, lambda: scheduler.last_epoch / len(loader))
-    optimizer = s5.make_optimizer(recipe, model.parameters())
-    scheduler = s5.make_scheduler(recipe, optimizer, len(loader))
-    s5.seed_everything(1)
-    model.train()
-    for images, labels in loader:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, recipe.dtype(device), enabled=recipe.use_bf16):
-            log_probs = model(images)
-        log_probs = log_probs.float()
-        loss = F.nll_loss(log_probs, labels)
-        torch.lerp(loss, -log_probs.mean(), recipe.label_smoothing).backward()
-        optimizer.step()
-        scheduler.step()
-    s5.test(model, device, tested)
-    return model
 
 
 def timed(owner: Any, name: str, spent: list[float]) -> None:
@@ -64,7 +41,8 @@ def main(rounds: int) -> None:
     device, data, recipe = s5.get_device(), s5.load_mnist("mnist"), s5.get_recipe("fast")
     seconds: dict[str, list[float]] = {"bare": [], "fit": []}
     ends, inside, fractions = [], [0.0], []
-    timed(fit, "describe_run", inside)
+    for name in ("describe_run", "describe_network"):
+        timed(fit, name, inside)
     for name in ("restore", "save", "finish"):
         timed(RunFolder, name, inside)
     for name in ("check_batch", "check_output", "check_loss", "_score"):
@@ -75,7 +53,7 @@ def main(rounds: int) -> None:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             if kind == "bare":
-                model = bare(recipe, *data, device)
+                model, _ = bare(recipe, *data, seed=1, device=device)
             else:
                 model, _ = s5.fit(recipe, *data, seed=1, device=device, folder=folder)
         torch.get_device_module(device).synchronize()

@@ -77,7 +77,7 @@ def sweep(args: argparse.Namespace) -> int:
     table.drop(columns="history").to_csv(folder / "runs.csv", index=False)
     _print_runs(table)
     print(f"The table is in {folder / 'runs.csv'}")
-    return int((table["status"] != "finished").any())
+    return int(not table["status"].isin(["finished", "repeated"]).all())
 
 
 def _print_runs(table: "pd.DataFrame") -> None:

@@ -50,25 +50,40 @@ def test_a_new_run_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert s5.new_run().parent == tmp_path / "notebooks" / "clone" / "runs"
 
 
-def test_the_last_checkpoint_is_the_newest_or_the_pretrained(
+def test_weights_are_those_of_this_run_or_the_named_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: s5.Net
 ) -> None:
+    """No other folder is searched, even if it has newer weights."""
     monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path / "runs"))
-    assert s5.last_checkpoint() == PRETRAINED_WEIGHTS
-    for age, name in enumerate(("new", "old")):
-        path = tmp_path / "runs" / name / MODEL_FILE
-        save_checkpoint(net, path)
-        os.utime(path, (1e9 - age, 1e9 - age))
-    assert s5.last_checkpoint().parent.name == "new"
-    assert s5.last_checkpoint(str(tmp_path / "runs" / "old")).parent.name == "old"
-    assert s5.last_checkpoint(str(tmp_path)).parent.name == "new"
-    assert s5.last_checkpoint(str(s5.new_run())).parent.name == "new"  # a run without a name
-    (tmp_path / "runs" / "empty").mkdir()
-    for wrong in (tmp_path / "typo", tmp_path / "runs" / "typo", tmp_path / "runs" / "empty"):
-        with pytest.raises(
-            FileNotFoundError, match=f"There are no weights in {re.escape(str(wrong))}. Pass the folder"
-        ):
-            s5.last_checkpoint(str(wrong))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    trained = tmp_path / "runs" / "trained" / MODEL_FILE
+    save_checkpoint(net, trained)
+    for weights, run_dir, expected in (
+        ("auto", "", PRETRAINED_WEIGHTS),
+        ("auto", str(s5.new_run()), PRETRAINED_WEIGHTS),
+        ("auto", str(tmp_path / "typo"), PRETRAINED_WEIGHTS),
+        ("auto", str(trained.parent), trained),
+        ("pretrained", str(trained.parent), PRETRAINED_WEIGHTS),
+        (str(trained), "", trained),
+        (str(trained.parent), str(s5.new_run()), trained),
+        ("runs/trained", "", trained),
+    ):
+        assert s5.find_weights(weights, run_dir).resolve() == expected.resolve()
+    for wrong in (str(tmp_path / "typo"), "runs"):
+        with pytest.raises(FileNotFoundError, match=f"There are no weights in {re.escape(wrong)}. Pass the folder"):
+            s5.find_weights(wrong)
+
+
+def test_all_figures_of_a_cell_are_saved(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("""import mnist_s5 as s5
+display(s5.line_plot({"a": ([0, 1], [0, 1])}, "first", "x", "y", None))
+s5.line_plot({"a": ([0, 1], [1, 0])}, "second", "x", "y", None)""", id="twice")
+    notebook = tmp_path / "n.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), notebook)
+    runs.run_notebook(notebook, s5.new_run(str(tmp_path / "out")), {})
+    first, second = (Image.open(tmp_path / "out" / f"n-twice{number}.png").tobytes() for number in ("", "-2"))
+    assert first != second
 
 
 def test_the_recorded_reference_is_an_honest_reproduction() -> None:

@@ -12,13 +12,15 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+import torch
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.jobs import sweep
-from mnist_s5.jobs.compare import compare_runs, read_runs, write_tensorboard
+from mnist_s5.jobs.compare import FACTS, compare_runs, read_runs, write_tensorboard
 from mnist_s5.jobs.parameters import RunError
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
+from mnist_s5.training.resume import describe_network, describe_run
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 SCORES = """
@@ -29,12 +31,14 @@ pathlib.Path(run_dir, "metrics.json").write_text(json.dumps(facts))
 """
 
 
-def write(path: Path, *cells: str) -> Path:
+def write(path: Path, *cells: str, executed_with: dict[str, object] | None = None) -> Path:
+    """Write a notebook, and what papermill adds to one that it has executed with these parameters."""
     declared = 'count: int = 1\nname: str = ""\nstudent: str = ""\nrun_dir: str = ""'
     parts = [nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]})]
     parts += [nbformat.v4.new_code_cell(cell) for cell in cells]
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=parts, metadata=KERNEL), path)
+    added = {} if executed_with is None else {"papermill": {"parameters": executed_with}}
+    nbformat.write(nbformat.v4.new_notebook(cells=parts, metadata=KERNEL | added), path)
     return path
 
 
@@ -49,11 +53,14 @@ def test_lists_and_ranges() -> None:
 
 def test_each_combination_has_its_folder(tmp_path: Path) -> None:
     notebook = write(tmp_path / "n.ipynb")
-    runs = combinations([notebook], [("name", "a/b,c"), ("count", "1..2")], tmp_path)
-    assert [run.folder.name for run in runs] == [f"name={n},count={c}" for n in ("a_b", "c") for c in (1, 2)]
-    assert runs[1].parameters == {"name": "a/b", "count": "2"}
+    runs = combinations([notebook], [("name", "a,b"), ("count", "1..2")], tmp_path)
+    assert [run.folder.name for run in runs] == [f"name={n},count={c}" for n in ("a", "b") for c in (1, 2)]
+    assert runs[1].parameters == {"name": "a", "count": "2"}
+    slash, colon = combinations([notebook], [("name", "a/b,a:b")], tmp_path)
+    assert [run.folder.name[:9] for run in (slash, colon)] == ["name=a_b-"] * 2
+    assert slash.folder != colon.folder
     with pytest.raises(RunError, match="same folder"):
-        combinations([notebook], [("name", "a/b,a:b")], tmp_path)
+        combinations([notebook], [("name", "a,A")], tmp_path)
     for pairs, message in (([("count", "1,x")], "count='x' is invalid"), ([("cuont", "1")], "Did you mean count")):
         with pytest.raises(RunError, match=message):
             combinations([notebook], pairs, tmp_path)
@@ -134,7 +141,9 @@ def test_a_ray_address_needs_ray(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_run_is_finished_only_without_signs_of_a_failure(tmp_path: Path) -> None:
     (run,) = combinations([write(tmp_path / "n.ipynb", "print(1)")], [("count", "2")], tmp_path / "out")
     assert not run.finished()
-    write(run.folder / "n.ipynb", "print(1)")
+    write(run.folder / "n.ipynb", "print(1)", executed_with={"count": 3, "run_dir": "out"})
+    assert not run.finished()  # it belongs to other parameters
+    write(run.folder / "n.ipynb", "print(1)", executed_with={"count": 2, "run_dir": "out"})
     assert run.finished()
     for sign in ("error.txt", "n-unfinished.ipynb"):
         (run.folder / sign).touch()
@@ -190,6 +199,53 @@ def test_p_values_are_corrected_for_the_number_of_pairs(tmp_path: Path) -> None:
     assert len(differences) == 6
     assert tested["p"].tolist() == pytest.approx([10 / 70, 2 / 70, 2 / 70])
     assert tested["Holm p"].tolist() == pytest.approx([10 / 70, 6 / 70, 6 / 70])  # the largest is multiplied by 1
+
+
+@pytest.fixture
+def recorded_facts() -> dict[str, object]:
+    """The facts of a recorded run, as `fit` writes them today."""
+    recipe, (train_set, test_set) = s5.get_recipe("fast", "sample"), s5.load_mnist("sample")
+    facts = describe_run(recipe, 1, train_set, test_set)
+    return facts | describe_network(lambda: s5.make_model(recipe), torch.device("cpu"))
+
+
+def test_groups_have_the_same_facts_except_the_seed(tmp_path: Path, recorded_facts: dict[str, object]) -> None:
+    assert {"seed", *FACTS} == recorded_facts.keys()
+    names = {
+        "network_sha256": "another activation",
+        "data_sha256": "other digits of the same number",
+        "network": "another dropout",
+        "label_smoothing": 0.5,
+    }
+    for number, (fact, value) in enumerate(names.items()):
+        record(tmp_path / f"{number}", 90, **recorded_facts | {fact: value})
+    for seed in (1, 2):
+        record(tmp_path / f"{10 + seed}", 90, **recorded_facts | {"seed": seed})
+    groups, _ = compare_runs(read_runs(tmp_path))
+    assert groups["runs"].tolist() == [1, 1, 1, 1, 2]
+
+
+def test_repeated_runs_count_once(
+    tmp_path: Path, recorded_facts: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four equal runs of seed 1 at each of two learning rates, and a sweep beside its copy."""
+    for rate in (0.1, 0.2):
+        for number in range(4):
+            record(tmp_path / "equal" / f"{rate}-{number}", 90 + rate, **recorded_facts | {"learning_rate": rate})
+        for seed in range(1, 4):
+            facts = recorded_facts | {"learning_rate": rate, "seed": seed}
+            for copy in ("sweep", "copy"):
+                record(tmp_path / copy / f"learning_rate={rate},seed={seed}", 90 + 10 * rate + seed, **facts)
+    groups, differences = compare_runs(read_runs(tmp_path / "equal"))
+    assert groups["runs"].tolist() == [1, 1]
+    assert differences["p"].isna().all()
+    once = compare_runs(read_runs(tmp_path / "sweep"))
+    twice = compare_runs(read_runs(tmp_path / "sweep", tmp_path / "copy"))
+    for one, other in zip(once, twice, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    assert main(["compare", str(tmp_path / "sweep"), str(tmp_path / "copy")]) == 0
+    said = capsys.readouterr().out
+    assert "(repeated) is not counted. It is the same run as sweep/learning_rate=0.1,seed=1." in said
 
 
 def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:

@@ -18,6 +18,11 @@ from ..training.recipes import Recipe
 from .parameters import RunError
 from .sweep import ERROR_FILE
 
+# What identifies a run of `fit`, without the seed, as in metrics.json. The readable facts come first.
+FACTS = (
+    *("dataset", "recipe", *(field.name for field in fields(Recipe) if field.name != "name")),
+    *("train_images", "test_images", "trainable_parameters", "data_sha256", "network_sha256", "network"),
+)
 _SPLITS = 20_000  # at most so many ways to split the runs of two groups are tried
 
 
@@ -28,11 +33,12 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
         folders: Runs, or folders of runs, such as that of a sweep.
 
     Returns:
-        The columns `run` (the folder's name), `group` (the settings that tell groups of runs apart, such as
+        The columns `run` (the folder's name), `group` (the facts and parameters that tell groups of runs apart, such as
         "recipe=fast"; runs of a group differ only in their seeds), `status` ("finished"; "failed": an error was
-        recorded, or metrics.json is corrupted; "unfinished": interrupted; "missing": not started), `error`, `history`,
-        and a column for each number and text in metrics.json, such as `test_accuracy` in percent, or `data.pixel_mean`.
-        For a run of a sweep, the parameters in its name are columns, too.
+        recorded, or metrics.json is corrupted; "unfinished": interrupted; "missing": not started; "repeated": the
+        same run, with the same seed, is already in the table), `error` (why a run failed, or which one it repeats),
+        `history`, and a column for each number and text in metrics.json, such as `test_accuracy` in percent, or
+        `data.pixel_mean`. For a run of a sweep, the parameters in its name are columns, too.
 
     Raises:
         RunError: If a folder does not exist, or there are no runs.
@@ -41,6 +47,7 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
     if not found:
         raise RunError("There are no runs. Pass the folder of a run or of a sweep.")
     rows = [_read(run) for run in found]
+    _mark_repeated(rows, [f"{run.parent.name}/{run.name}" for run in found])
     runs = pd.DataFrame(rows)
     names = _columns_that_vary(runs[runs["status"] == "finished"])
     labels = [", ".join(f"{name}={row[name]}" for name in names if row.get(name) is not None) for row in rows]
@@ -78,14 +85,25 @@ def _read(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name == "history" or not isinstance(value, list)}
 
 
+def _mark_repeated(rows: list[dict[str, Any]], names: list[str]) -> None:
+    """Mark the runs of `fit` that are equal to an earlier one in all facts and the seed. They prove nothing new."""
+    first: dict[tuple[Any, ...], str] = {}
+    for row, name in zip(rows, names, strict=True):
+        facts = tuple(row.get(fact) for fact in ("seed", *FACTS))
+        if row["status"] == "finished" and row.get("network_sha256"):
+            if facts in first:
+                row |= {"status": "repeated", "error": f"It is the same run as {first[facts]}."}
+            else:
+                first[facts] = name
+
+
 def _columns_that_vary(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that define the groups: of the dataset, the recipe and its fields, the network, and the
-    parameters of a sweep without the seed. A column is left out if those before it already separate the same runs."""
+    """Return the columns that define the groups, of all facts that identify a run except the seed, and the parameters
+    of a sweep. A column is left out if those before it already separate the same runs."""
     named = re.findall(r"(\w+)=", " ".join(runs["run"]))
-    network = ("train_images", "trainable_parameters", "forward")
     chosen: list[str] = []
     count = 1
-    for name in dict.fromkeys(("dataset", "recipe", *(field.name for field in fields(Recipe)), *network, *named)):
+    for name in dict.fromkeys((*FACTS, *named)):
         if name in runs and name not in ("seed", "student"):
             more = runs.groupby([*chosen, name], dropna=False).ngroups
             if more > count:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import MODEL_FILE, PRETRAINED_WEIGHTS, atomic_write, course_path, runs_folder, to_write_error
+from ..files import MODEL_FILE, PRETRAINED_WEIGHTS, atomic_write, course_folder, course_path, runs_folder, to_write_error
 from ..messages import did_you_mean
 from .parameters import RunError
 
@@ -36,14 +36,22 @@ def find_weights(weights: str = "auto", run_dir: str | Path = "") -> Path:
 
     Args:
         weights: "auto" (the network that was trained in `run_dir`, otherwise the pretrained one), "pretrained", a file,
-            or a run's folder.
+            or a run's folder. A relative path is also looked up in the folder above `notebooks`.
         run_dir: The folder of this run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
     """
-    trained = Path(run_dir).expanduser() / MODEL_FILE
-    if weights == "auto":
-        return trained if trained.is_file() else PRETRAINED_WEIGHTS
-    path = PRETRAINED_WEIGHTS if weights == "pretrained" else Path(weights).expanduser()
-    return path / MODEL_FILE if path.is_dir() else path
+    if weights in ("auto", "pretrained"):
+        trained = Path(run_dir).expanduser() / MODEL_FILE
+        return trained if weights == "auto" and trained.is_file() else PRETRAINED_WEIGHTS
+    for path in (Path(weights).expanduser(), course_folder() / weights):
+        for file in (path, path / MODEL_FILE):
+            if file.is_file():
+                return file
+    raise FileNotFoundError(
+        f"There are no weights in {weights}. Pass the folder of a finished run, a file, or weights='pretrained'."
+    )
 
 
 def find_notebooks(names: Iterable[str]) -> list[Path]:

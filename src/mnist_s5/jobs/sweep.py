@@ -15,11 +15,11 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..data.digits import load_mnist
-from ..data.download import data_folder
 from ..files import atomic_write
+from ..metrics import sha256
 from .parameters import RunError, declared, parse_parameters
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed
@@ -34,9 +34,17 @@ class Run(NamedTuple):
     parameters: dict[str, str]
 
     def finished(self) -> bool:
-        """Return whether the folder holds each notebook, executed with its current code, and no sign of a failure."""
-        failed = (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb"))
-        return not failed and all(_code(self.folder / path.name) == _code(path) != [] for path in self.notebooks)
+        """Return whether each notebook in the folder was executed with its current code and these parameters."""
+        if (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb")):
+            return False
+        try:
+            values = parse_parameters(self.notebooks, list(self.parameters.items()))
+        except RunError:  # the run will say what is wrong
+            return False
+        return all(
+            _code(self.folder / path.name) == _code(path) != [] and _parameters(self.folder / path.name) == expected
+            for path, expected in zip(self.notebooks, values, strict=True)
+        )
 
 
 Results = Generator[tuple[Run, str], None, None]  # each run when it ends, with its error or ""
@@ -52,6 +60,14 @@ def _code(path: Path) -> list[str]:
         return []
     added = "injected-parameters"
     return [cell.source for cell in cells if cell.cell_type == "code" and added not in cell.metadata.get("tags", ())]
+
+
+def _parameters(path: Path) -> dict[str, Any]:
+    """Return the parameters that papermill passed to an executed notebook, without run_dir."""
+    import nbformat
+
+    passed = dict(nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("parameters", {}))
+    return {name: value for name, value in passed.items() if name != "run_dir"}
 
 
 def expand(text: str) -> list[str]:
@@ -83,7 +99,14 @@ def combinations(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]], ou
 
 
 def _name(parameters: dict[str, str]) -> str:
-    return re.sub(r"[^\w.,=+-]", "_", ",".join(map("=".join, parameters.items()))) or "run"
+    """Return the name of a run's folder, such as recipe=fast,seed=1."""
+    return ",".join(f"{name}={_for_file_name(value)}" for name, value in parameters.items()) or "run"
+
+
+def _for_file_name(value: str) -> str:
+    """Replace what a file name should not contain. A hash keeps values apart that would become equal."""
+    plain = re.sub(r"[^\w.+-]", "_", value)
+    return plain if plain == value else f"{plain}-{sha256(value.encode())[:6]}"
 
 
 def each_notebook(pattern: str, pairs: Sequence[tuple[str, str]], out: Path) -> list[Run]:
@@ -120,11 +143,13 @@ def _with_distinct_folders(runs: list[Run]) -> list[Run]:
 
 
 def execute(runs: Sequence[Run], slots: Sequence[dict[str, str]], timeout: float | None) -> Results:
-    """Execute each run in its own process and working folder. Yield it when it ends, with its error or "".
+    """Execute each run in its own process. Yield it when it ends, with its error or "".
+
+    The working folder is this process's, so relative paths in parameters mean the same as in `mnist-s5 run`.
 
     Args:
         runs: What to execute.
-        slots: As many runs are executed at a time. Each slot has the environment variables of its runs.
+        slots: The environment variables of the runs that are executed at the same time: one dict for each of them.
         timeout: Seconds after which a run and all processes that it has started are killed. None sets no limit.
     """
     waiting, active = list(runs), dict[int, tuple[Run, Popen[bytes], float]]()
@@ -154,10 +179,8 @@ def _start(run: Run, environment: dict[str, str]) -> Popen[bytes]:
     run.folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mnist_s5", "run", *map(str, run.notebooks), "--out", str(run.folder)]
     command += [word for pair in run.parameters.items() for word in ("-p", *pair)]
-    if "MNIST_S5_DATA" in os.environ:  # a relative path must become absolute, because the working folder changes
-        environment = {"MNIST_S5_DATA": str(data_folder())} | environment
     with (run.folder / LOG_FILE).open("wb") as log:  # not a pipe: a process that is left behind would keep it open
-        return Popen(command, cwd=run.folder, env=os.environ | environment, stdin=DEVNULL, stdout=DEVNULL, stderr=log)
+        return Popen(command, env=os.environ | environment, stdin=DEVNULL, stdout=DEVNULL, stderr=log)
 
 
 def _message(run: Run, status: int) -> str:
