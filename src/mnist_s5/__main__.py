@@ -147,7 +147,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def _show(target: Path, path: str, found: "list[FoundDigit]") -> None:
-    """Write a figure of the images that the network got."""
+    """Write a figure of the images in MNIST's format, which are the input of the network."""
     from .figures.images import image_grid
     from .files import atomic_write
 
@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(call=predict)
     command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
     command.add_argument("--json", action="store_true", help="print one JSON object per image")
-    command.add_argument("--show", type=Path, metavar="DIR", help="write the images that the network got to DIR")
+    command.add_argument("--show", type=Path, metavar="DIR", help="write the prepared 28 × 28 images to DIR")
     help = "weights to use instead of the pretrained ones: a file, or a run's folder"
     command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
 

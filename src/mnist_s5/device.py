@@ -59,10 +59,10 @@ def seed_everything(seed: int, epoch: int = 0) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep freed memory for its next tensors, if it uses glibc.
+    """Make glibc reuse the memory of freed tensors, instead of returning it to the system.
 
-    By default, glibc returns the memory of a large tensor to the system at once. Then each training step on the CPU
-    gets new pages, and the system first fills them with zeros.
+    By default, glibc returns the memory of a large tensor at once. Then each training step on the CPU gets new pages,
+    and the system first fills them with zeros. With other C libraries, this does nothing.
     """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # other C libraries have no mallopt

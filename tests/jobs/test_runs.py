@@ -1,10 +1,10 @@
-import os
 import re
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 import mnist_s5 as s5
 from mnist_s5.files import MODEL_FILE, PRETRAINED_WEIGHTS
@@ -76,9 +76,12 @@ def test_weights_are_those_of_this_run_or_the_named_ones(
 
 
 def test_all_figures_of_a_cell_are_saved(tmp_path: Path) -> None:
-    cell = nbformat.v4.new_code_cell("""import mnist_s5 as s5
+    cell = nbformat.v4.new_code_cell(
+        """import mnist_s5 as s5
 display(s5.line_plot({"a": ([0, 1], [0, 1])}, "first", "x", "y", None))
-s5.line_plot({"a": ([0, 1], [1, 0])}, "second", "x", "y", None)""", id="twice")
+s5.line_plot({"a": ([0, 1], [1, 0])}, "second", "x", "y", None)""",
+        id="twice",
+    )
     notebook = tmp_path / "n.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), notebook)
     runs.run_notebook(notebook, s5.new_run(str(tmp_path / "out")), {})

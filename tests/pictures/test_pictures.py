@@ -253,7 +253,8 @@ def test_not_sure() -> None:
         (np.zeros((2, 1000), np.uint8), "less narrow"),
         (np.zeros((0, 5), np.uint8), "Expected an image"),
         (np.zeros(784, np.uint8), "Expected an image"),
-        (np.zeros((28, 28, 3)), "Expected an image"),
+        (np.zeros((28, 28, 3)), r"Expected uint8, got float64 \[28, 28, 3\]\. Convert it first"),
+        (torch.zeros(28, 28, dtype=torch.int64), r"Expected uint8 or float, got int64 \[28, 28\]\. Convert it first"),
         (np.full((99, 99), np.nan), "NaN or infinity"),
         (np.pad(np.full((60, 60), 255, np.uint8), 60), "shows no digit"),  # a solid area
         (b"", "not an image"),

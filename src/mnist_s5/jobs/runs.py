@@ -10,7 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import MODEL_FILE, PRETRAINED_WEIGHTS, atomic_write, course_folder, course_path, runs_folder, to_write_error
+from ..files import (
+    MODEL_FILE,
+    PRETRAINED_WEIGHTS,
+    atomic_write,
+    course_folder,
+    course_path,
+    runs_folder,
+    to_write_error,
+)
 from ..messages import did_you_mean
 from .parameters import RunError
 

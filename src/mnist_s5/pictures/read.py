@@ -24,11 +24,18 @@ def _to_array(picture: np.ndarray | Tensor) -> np.ndarray:
     Raises:
         ImageError: If this is not an image.
     """
-    array = np.squeeze(np.asarray(picture))
-    if array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4) and array.dtype == np.uint8)):
-        return array.astype(np.float32) if array.dtype.kind == "f" else array
-    shape = list(np.shape(picture))
-    raise ImageError(f"Expected an image [H, W], or uint8 [H, W, 3], got {array.dtype} {shape}. Convert it first.")
+    if isinstance(picture, Tensor):
+        picture = picture.detach().cpu()
+        picture = (picture.float() if picture.is_floating_point() else picture).numpy()
+    array, got = np.squeeze(picture), f"{picture.dtype} {list(picture.shape)}"
+    gray = array.ndim == 2
+    if not array.size or not (gray or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(f"Expected an image [H, W], [H, W, 3], or [H, W, 4], got {got}. Convert it first.")
+    if gray and array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    if array.dtype not in ((np.uint8, np.float32, np.bool_, np.uint16, np.int32) if gray else (np.uint8,)):
+        raise ImageError(f"Expected {'uint8 or float' if gray else 'uint8'}, got {got}. Convert it first.")
+    return array
 
 
 def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
