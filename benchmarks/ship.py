@@ -10,7 +10,6 @@ from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
-from mnist_s5.exercises.measures import calibration_error
 from record import record
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
@@ -41,10 +40,12 @@ def best_temperature(log_probs: Tensor, labels: Tensor) -> float:
 def calibration(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
     """Return the loss, the mean confidence, and the expected calibration error in ten bins (0 to 1)."""
     confidence, predicted = log_probs.exp().max(dim=1)
+    bins = (10 * confidence).long().clamp(max=9)
+    gaps = torch.bincount(bins, confidence.double() - (predicted == labels).double())  # the sum for each bin
     return {
         "test_loss": F.nll_loss(log_probs, labels).item(),
         "mean_confidence": confidence.mean().item(),
-        "calibration_error": calibration_error.solution(confidence, predicted == labels),
+        "calibration_error": gaps.abs().sum().item() / len(labels),
     }
 
 

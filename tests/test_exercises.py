@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 from test_project import script
 from torch import Tensor, nn
 
-from mnist_s5.exercises import LESSONS, RESULTS, Exercise, check, exercises, real
+from mnist_s5.exercises import LESSONS, RESULTS, Exercise, check, exercise, exercises, real
 
 ALL = {name: each for lesson in LESSONS for name, each in exercises(lesson).items()}
 make = script("make_exercises")
@@ -818,6 +818,42 @@ def test_a_mistake_is_added_below_its_exercise() -> None:
 
     assert each.judge(lambda x: x + 1) == "This is another number."
     assert each.judge(lambda x: x) == ""
+
+
+@exercise(
+    title="title", task="task", hint="hint", difficulty=1, minutes=5, make_inputs=lambda generator: (torch.ones(3),)
+)
+def doubled_sum(x: Tensor) -> Tensor:
+    """x: float [N]. Return float []."""
+    return doubled(x).sum()
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x + x
+
+
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Exercise:
+    monkeypatch.setattr(doubled_sum, "mistakes", {})
+    return doubled_sum
+
+
+def test_a_mistake_is_an_edit_of_the_solution(edited: Exercise) -> None:
+    edited.edit("This is the mean.", "sum()", "mean()")  # the helper is defined below the solution
+    edited.edit("The sum is not doubled.", "doubled(x)", "x")
+    assert list(edited.mistakes) == ["This is the mean.", "The sum is not doubled."]
+    assert len(set(edited.mistakes.values())) == 2
+    assert edited.judge(lambda x: 2 * x.mean()) == "This is the mean."
+    assert edited.judge(lambda x: x.sum()) == "The sum is not doubled."
+    assert edited.judge(lambda x: 2 * x.sum()) == ""
+    assert doubled_sum is edited  # the module's name still refers to the exercise
+
+
+@pytest.mark.parametrize(("old", "times"), [("max()", 0), ("Tensor", 2)])
+def test_an_edit_replaces_what_occurs_once(edited: Exercise, old: str, times: int) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{old!r} must occur once in the code of doubled_sum, not {times}")):
+        edited.edit("This is another number.", old, "")
+    assert edited.mistakes == {}
 
 
 @pytest.mark.slow

@@ -49,6 +49,19 @@ class Exercise:
 
         return register
 
+    def edit(self, message: str, old: str, new: str) -> None:
+        """Register a wrong answer: the solution's code with one part replaced.
+
+        Raises:
+            ValueError: The part does not occur exactly once in the code.
+        """
+        name, code = self.solution.__name__, self.code()
+        if (times := code.count(old)) != 1:
+            raise ValueError(f"{old!r} must occur once in the code of {name}, not {times} times.")
+        defined: dict[str, Callable[..., Any]] = {}  # so that the exercise keeps its name in the module
+        exec(code.replace(old, new), self.solution.__globals__, defined)
+        self.mistakes[message] = defined[name]
+
     def code(self) -> str:
         """Return the source of the solution, without its decorator."""
         source = dedent(inspect.getsource(self.solution))

@@ -24,51 +24,38 @@ def _digits(generator: Generator) -> Tensor:
 )
 def normalized(images: Tensor) -> Tensor:
     """images: uint8 [N, 28, 28]. Return float32 [N, 1, 28, 28], normalized with 0.1307 and 0.3081."""
-    return (images[:, None].float() / 255 - 0.1307) / 0.3081
-
-
-@normalized.mistake("The pixels still range up to 255. Divide by 255 first: 0.1307 is for pixels from 0 to 1.")
-def _(images: Tensor) -> Tensor:
-    return (images[:, None].float() - 0.1307) / 0.3081
-
-
-@normalized.mistake("Each batch is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.")
-def _(images: Tensor) -> Tensor:
     x = images[:, None].float() / 255
-    return (x - x.mean()) / x.std()
+    return (x - 0.1307) / 0.3081
 
 
-@normalized.mistake("Each image is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.")
-def _(images: Tensor) -> Tensor:
-    x = images[:, None].float() / 255
-    return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
-
-
-@normalized.mistake("The mean is subtracted after the division by the standard deviation. Subtract it first.")
-def _(images: Tensor) -> Tensor:
-    return images[:, None].float() / 255 / 0.3081 - 0.1307
-
-
-@normalized.mistake(
-    "The division 0.1307 / 0.3081 comes first. Put the difference in parentheses: (x - 0.1307) / 0.3081."
+normalized.edit(
+    "The pixels still range up to 255. Divide by 255 first: 0.1307 is for pixels from 0 to 1.", " / 255", ""
 )
-def _(images: Tensor) -> Tensor:
-    return images[:, None].float() / 255 - 0.1307 / 0.3081
-
-
-@normalized.mistake("This is only scaled to the range 0 to 1. Subtract 0.1307, then divide by 0.3081.")
-def _(images: Tensor) -> Tensor:
-    return images[:, None].float() / 255
-
-
-@normalized.mistake("This divides by the brightest pixel of the batch. Divide by 255.")
-def _(images: Tensor) -> Tensor:
-    return (images[:, None].float() / images.max() - 0.1307) / 0.3081
-
-
-@normalized.mistake("The channel dimension is missing. A convolution needs [N, 1, 28, 28].")
-def _(images: Tensor) -> Tensor:
-    return (images.float() / 255 - 0.1307) / 0.3081
+normalized.edit(
+    "Each batch is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.",
+    "(x - 0.1307) / 0.3081",
+    "(x - x.mean()) / x.std()",
+)
+normalized.edit(
+    "Each image is normalized with its own statistics. Use 0.1307 and 0.3081 for every digit.",
+    "(x - 0.1307) / 0.3081",
+    "(x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)",
+)
+normalized.edit(
+    "The mean is subtracted after the division by the standard deviation. Subtract it first.",
+    "(x - 0.1307) / 0.3081",
+    "x / 0.3081 - 0.1307",
+)
+normalized.edit(
+    "The division 0.1307 / 0.3081 comes first. Put the difference in parentheses: (x - 0.1307) / 0.3081.",
+    "(x - 0.1307) / 0.3081",
+    "x - 0.1307 / 0.3081",
+)
+normalized.edit(
+    "This is only scaled to the range 0 to 1. Subtract 0.1307, then divide by 0.3081.", "(x - 0.1307) / 0.3081", "x"
+)
+normalized.edit("This divides by the brightest pixel of the batch. Divide by 255.", "/ 255", "/ images.max()")
+normalized.edit("The channel dimension is missing. A convolution needs [N, 1, 28, 28].", "[:, None]", "")
 
 
 @exercise(
@@ -89,49 +76,35 @@ def shifted(images: Tensor, right: int, down: int) -> Tensor:
     return F.pad(images, (right, -right, down, -down))
 
 
-@shifted.mistake("The pixels that leave the image come back on the other side. Fill with 0 instead.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return images.roll((down, right), (1, 2))
-
-
-@shifted.mistake("The two axes are swapped: the last one is horizontal.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return F.pad(images, (down, -down, right, -right))
-
-
-@shifted.mistake("This moves in the opposite direction, to the left and up.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return F.pad(images, (-right, right, -down, down))
-
-
-@shifted.mistake("The image grows. Crop the pixels that leave it on the other side.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return F.pad(images, (right, 0, down, 0))
-
-
-@shifted.mistake("Up and down are swapped: a positive number moves down.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return shifted.solution(images, right, -down)
-
-
-@shifted.mistake("Left and right are swapped: a positive number moves to the right.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return shifted.solution(images, -right, down)
-
-
-@shifted.mistake("This only moves horizontally.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return F.pad(images, (right, -right))
-
-
-@shifted.mistake("This only moves vertically.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return F.pad(images, (0, 0, down, -down))
-
-
-@shifted.mistake("Negative numbers have no effect here. They move to the left, or up.")
-def _(images: Tensor, right: int, down: int) -> Tensor:
-    return shifted.solution(images, max(right, 0), max(down, 0))
+shifted.edit(
+    "The pixels that leave the image come back on the other side. Fill with 0 instead.",
+    "F.pad(images, (right, -right, down, -down))",
+    "images.roll((down, right), (1, 2))",
+)
+shifted.edit(
+    "The two axes are swapped: the last one is horizontal.",
+    "(right, -right, down, -down)",
+    "(down, -down, right, -right)",
+)
+shifted.edit(
+    "This moves in the opposite direction, to the left and up.",
+    "(right, -right, down, -down)",
+    "(-right, right, -down, down)",
+)
+shifted.edit(
+    "The image grows. Crop the pixels that leave it on the other side.",
+    "(right, -right, down, -down)",
+    "(right, 0, down, 0)",
+)
+shifted.edit("Up and down are swapped: a positive number moves down.", "down, -down", "-down, down")
+shifted.edit("Left and right are swapped: a positive number moves to the right.", "right, -right", "-right, right")
+shifted.edit("This only moves horizontally.", ", down, -down", "")
+shifted.edit("This only moves vertically.", "right, -right", "0, 0")
+shifted.edit(
+    "Negative numbers have no effect here. They move to the left, or up.",
+    "(right, -right, down, -down)",
+    "(max(right, 0), min(-right, 0), max(down, 0), min(-down, 0))",
+)
 
 
 @exercise(
@@ -151,36 +124,26 @@ def nearest_mean(images: Tensor, means: Tensor) -> Tensor:
     return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=1)
 
 
-@nearest_mean.mistake("This is the mean image with the largest distance. The nearest has the smallest: use argmin.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).square().sum(dim=(2, 3)).argmax(dim=1)
-
-
-@nearest_mean.mistake("Positive and negative differences cancel in the sum. Square them first.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).sum(dim=(2, 3)).argmin(dim=1)
-
-
-@nearest_mean.mistake("This is the nearest digit for each mean image. Take the minimum over the ten means (dim=1).")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).square().sum(dim=(2, 3)).argmin(dim=0)
-
-
-@nearest_mean.mistake("This sums absolute differences, which gives other predictions for some digits. Square them.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).abs().sum(dim=(2, 3)).argmin(dim=1)
-
-
-@nearest_mean.mistake("These are the distances. Return the class with the smallest distance: use argmin.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).square().sum(dim=(2, 3))
-
-
-@nearest_mean.mistake("This is the smallest distance. Return the class that it belongs to: use argmin.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images[:, None] - means).square().sum(dim=(2, 3)).min(dim=1).values
-
-
-@nearest_mean.mistake("This compares only the total intensity. Compare pixel by pixel, and sum afterwards.")
-def _(images: Tensor, means: Tensor) -> Tensor:
-    return (images.mean(dim=(1, 2))[:, None] - means.mean(dim=(1, 2))).square().argmin(dim=1)
+nearest_mean.edit(
+    "This is the mean image with the largest distance. The nearest has the smallest: use argmin.", "argmin", "argmax"
+)
+nearest_mean.edit("Positive and negative differences cancel in the sum. Square them first.", ".square()", "")
+nearest_mean.edit(
+    "This is the nearest digit for each mean image. Take the minimum over the ten means (dim=1).", "dim=1", "dim=0"
+)
+nearest_mean.edit(
+    "This sums absolute differences, which gives other predictions for some digits. Square them.", "square", "abs"
+)
+nearest_mean.edit(
+    "These are the distances. Return the class with the smallest distance: use argmin.", ".argmin(dim=1)", ""
+)
+nearest_mean.edit(
+    "This is the smallest distance. Return the class that it belongs to: use argmin.",
+    "argmin(dim=1)",
+    "min(dim=1).values",
+)
+nearest_mean.edit(
+    "This compares only the total intensity. Compare pixel by pixel, and sum afterwards.",
+    ".square().sum(dim=(2, 3))",
+    ".sum(dim=(2, 3)).square()",
+)

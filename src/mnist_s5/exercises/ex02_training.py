@@ -33,50 +33,38 @@ def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     return -log_probs[torch.arange(len(labels)), labels].mean()
 
 
-@negative_log_likelihood.mistake("The minus sign is missing. Log-probabilities are negative; a loss is positive.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return log_probs[torch.arange(len(labels)), labels].mean()
-
-
-@negative_log_likelihood.mistake(
-    "This is the sum over the batch. Take the mean, so the loss does not depend on the batch size."
+negative_log_likelihood.edit(
+    "The minus sign is missing. Log-probabilities are negative; a loss is positive.",
+    "return -log_probs",
+    "return log_probs",
 )
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs[torch.arange(len(labels)), labels].sum()
-
-
-@negative_log_likelihood.mistake(
-    "This takes the logarithm of a negative number. The inputs are already log-probabilities."
+negative_log_likelihood.edit(
+    "This is the sum over the batch. Take the mean, so the loss does not depend on the batch size.", "mean()", "sum()"
 )
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs[torch.arange(len(labels)), labels].log().mean()
-
-
-@negative_log_likelihood.mistake(
-    "This picks the columns of all labels in every row. Use log_probs[torch.arange(len(labels)), labels]."
+negative_log_likelihood.edit(
+    "This takes the logarithm of a negative number. The inputs are already log-probabilities.",
+    ".mean()",
+    ".log().mean()",
 )
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs[:, labels].mean()
-
-
-@negative_log_likelihood.mistake("This is one loss per digit. Take their mean.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs[torch.arange(len(labels)), labels]
-
-
-@negative_log_likelihood.mistake("This is the logarithm of the mean probability. Take the mean of the logarithms.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs[torch.arange(len(labels)), labels].exp().mean().log()
-
-
-@negative_log_likelihood.mistake("This averages all ten log-probabilities. Use only the label's log-probability.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs.mean()
-
-
-@negative_log_likelihood.mistake("This uses the log-probability of the most likely digit. Use that of the label.")
-def _(log_probs: Tensor, labels: Tensor) -> Tensor:
-    return -log_probs.max(dim=1).values.mean()
+negative_log_likelihood.edit(
+    "This picks the columns of all labels in every row. Use log_probs[torch.arange(len(labels)), labels].",
+    "torch.arange(len(labels))",
+    ":",
+)
+negative_log_likelihood.edit("This is one loss per digit. Take their mean.", ".mean()", "")
+negative_log_likelihood.edit(
+    "This is the logarithm of the mean probability. Take the mean of the logarithms.", ".mean()", ".exp().mean().log()"
+)
+negative_log_likelihood.edit(
+    "This averages all ten log-probabilities. Use only the label's log-probability.",
+    "[torch.arange(len(labels)), labels]",
+    "",
+)
+negative_log_likelihood.edit(
+    "This uses the log-probability of the most likely digit. Use that of the label.",
+    "[torch.arange(len(labels)), labels]",
+    ".max(dim=1).values",
+)
 
 
 def _model_and_batch(generator: Generator) -> tuple[nn.Module, Optimizer, Tensor, Tensor]:
@@ -110,19 +98,16 @@ def training_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels
     return loss.item()
 
 
-@training_step.mistake("The gradients of the previous batch are still there. Call zero_grad before backward.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    loss = F.nll_loss(model(images), labels)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-@training_step.mistake(
-    "The weights have not changed: backward or step is missing, or the order is not zero_grad, backward, step."
+training_step.edit(
+    "The gradients of the previous batch are still there. Call zero_grad before backward.",
+    "    optimizer.zero_grad()\n",
+    "",
 )
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    return F.nll_loss(model(images), labels).item()
+training_step.edit(
+    "The weights have not changed: backward or step is missing, or the order is not zero_grad, backward, step.",
+    "    loss.backward()\n    optimizer.step()\n",
+    "",
+)
 
 
 @training_step.mistake("The step uses the gradients of the previous batch: backward is missing, or comes after step.")
@@ -132,83 +117,45 @@ def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) ->
     return loss.item()
 
 
-@training_step.mistake("This is the loss after the update. Compute it once, before backward, and return that number.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    optimizer.zero_grad()
-    F.nll_loss(model(images), labels).backward()
-    optimizer.step()
-    return F.nll_loss(model(images), labels).item()
-
-
-@training_step.mistake("This is a tensor that keeps the graph in memory. Return the plain number, loss.item().")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> Tensor:
-    optimizer.zero_grad()
-    loss = F.nll_loss(model(images), labels)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
-@training_step.mistake("This step increases the loss. Call backward on nll_loss itself, not on its negative.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    optimizer.zero_grad()
-    loss = F.nll_loss(model(images), labels)
-    (-loss).backward()
-    optimizer.step()
-    return loss.item()
-
-
-@training_step.mistake(
-    "The given optimizer does not update the weights. Call its step() instead of another way to update them."
+training_step.edit(
+    "This is the loss after the update. Compute it once, before backward, and return that number.",
+    "return loss.item()",
+    "return F.nll_loss(model(images), labels).item()",
 )
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    optimizer.zero_grad()
-    loss = F.nll_loss(model(images), labels)
-    loss.backward()
-    with torch.no_grad():
-        for weight in model.parameters():
-            assert weight.grad is not None
-            weight.sub_(0.1 * weight.grad)
-    return loss.item()
-
-
-@training_step.mistake("The gradients are cleared before the step. The order is zero_grad, backward, step.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    loss = F.nll_loss(model(images), labels)
-    loss.backward()
-    optimizer.zero_grad(set_to_none=False)
-    optimizer.step()
-    return loss.item()
-
-
-@training_step.mistake("This is the sum over the batch. Take the mean.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    optimizer.zero_grad()
-    loss = F.nll_loss(model(images), labels, reduction="sum")
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-@training_step.mistake("The optimizer makes two steps. Call step() once per batch.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    loss = training_step.solution(model, optimizer, images, labels)
-    optimizer.step()
-    return loss
-
-
-@training_step.mistake("The model was in eval mode, so dropout was off. Train in train mode.")
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    loss = training_step.solution(model.eval(), optimizer, images, labels)
-    model.train()
-    return loss
-
-
-@training_step.mistake(
-    "This trains in eval mode, so dropout is off, and it stays off afterwards. Don't call model.eval()."
+training_step.edit(
+    "This is a tensor that keeps the graph in memory. Return the plain number, loss.item().", ".item()", ""
 )
-def _(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-    return training_step.solution(model.eval(), optimizer, images, labels)
+training_step.edit(
+    "This step increases the loss. Call backward on nll_loss itself, not on its negative.",
+    "loss.backward()",
+    "(-loss).backward()",
+)
+training_step.edit(
+    "The given optimizer does not update the weights. Call its step() instead of another way to update them.",
+    "optimizer.step()",
+    "torch.optim.SGD(model.parameters(), lr=0.1).step()",
+)
+training_step.edit(
+    "The gradients are cleared before the step. The order is zero_grad, backward, step.",
+    "optimizer.step()",
+    "optimizer.zero_grad(set_to_none=False)\n    optimizer.step()",
+)
+training_step.edit("This is the sum over the batch. Take the mean.", "labels)\n", 'labels, reduction="sum")\n')
+training_step.edit(
+    "The optimizer makes two steps. Call step() once per batch.",
+    "optimizer.step()",
+    "optimizer.step()\n    optimizer.step()",
+)
+training_step.edit(
+    "The model was in eval mode, so dropout was off. Train in train mode.",
+    "(model(images), labels)",
+    "(model.eval()(images), labels)\n    model.train()",
+)
+training_step.edit(
+    "This trains in eval mode, so dropout is off, and it stays off afterwards. Don't call model.eval().",
+    "model(images)",
+    "model.eval()(images)",
+)
 
 
 @exercise(
@@ -232,21 +179,15 @@ def convolved(image: Tensor, weights: Tensor) -> Tensor:
     return torch.stack([weights[y, x] * image[y : y + 26, x : x + 26] for y, x in places]).sum(dim=0)
 
 
-@convolved.mistake("The filter is turned by 180°. PyTorch's convolution uses it as it is.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    return convolved.solution(image, weights.flip(0, 1))
-
-
-@convolved.mistake("Rows and columns of the filter are swapped.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    return convolved.solution(image, weights.T)
-
-
-@convolved.mistake("This is padded to 28 × 28. Without padding, a 3 × 3 filter has only 26 × 26 positions.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    padded = F.pad(image, (1, 1, 1, 1))
-    parts = [weights[y, x] * padded[y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
-    return torch.stack(parts).sum(dim=0)
+convolved.edit(
+    "The filter is turned by 180°. PyTorch's convolution uses it as it is.", "weights[y, x]", "weights[2 - y, 2 - x]"
+)
+convolved.edit("Rows and columns of the filter are swapped.", "weights[y, x]", "weights[x, y]")
+convolved.edit(
+    "This is padded to 28 × 28. Without padding, a 3 × 3 filter has only 26 × 26 positions.",
+    "image[y : y + 26, x : x + 26]",
+    "F.pad(image, (1, 1, 1, 1))[y : y + 28, x : x + 28]",
+)
 
 
 @convolved.mistake("This multiplies matrices. Multiply element by element, with *.")
@@ -255,19 +196,9 @@ def _(image: Tensor, weights: Tensor) -> Tensor:
     return torch.tensor(rows)
 
 
-@convolved.mistake("Rows and columns of the feature map are swapped.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    return convolved.solution(image, weights).T
-
-
-@convolved.mistake("This is the mean of the nine products. A filter computes their sum.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    return convolved.solution(image, weights) / 9
-
-
-@convolved.mistake("This is the sum of the nine pixels. Multiply each with its weight first.")
-def _(image: Tensor, weights: Tensor) -> Tensor:
-    return convolved.solution(image, torch.ones(3, 3))
+convolved.edit("Rows and columns of the feature map are swapped.", ".sum(dim=0)", ".sum(dim=0).T")
+convolved.edit("This is the mean of the nine products. A filter computes their sum.", ".sum(dim=0)", ".mean(dim=0)")
+convolved.edit("This is the sum of the nine pixels. Multiply each with its weight first.", "weights[y, x] * ", "")
 
 
 class _Loss(nn.Module):
@@ -305,47 +236,36 @@ def gradient_by_trying(loss: Callable[[Tensor], Tensor], weights: Tensor, step: 
     return torch.stack([(loss(weights + nudge) - loss(weights - nudge)) / (2 * step) for nudge in nudges])
 
 
-@gradient_by_trying.mistake("This compares the larger weight with the given one. Compare it with the smaller one.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    nudges = step * torch.eye(len(weights), dtype=weights.dtype)
-    return torch.stack([(loss(weights + nudge) - loss(weights)) / step for nudge in nudges])
-
-
-@gradient_by_trying.mistake("This is twice the gradient. The two values of the weight are 2 × step apart.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    return 2 * gradient_by_trying.solution(loss, weights, step)
-
-
-@gradient_by_trying.mistake("Put 2 * step in parentheses: a / 2 * step multiplies by the step.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    return step * step * gradient_by_trying.solution(loss, weights, step)
-
-
-@gradient_by_trying.mistake("This compares the given weight with the smaller one. Compare the larger one with it.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    nudges = step * torch.eye(len(weights), dtype=weights.dtype)
-    return torch.stack([(loss(weights) - loss(weights - nudge)) / step for nudge in nudges])
-
-
-@gradient_by_trying.mistake("Both losses are equal. A plain assignment does not copy a tensor: use clone().")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    return torch.zeros_like(weights)
-
-
-@gradient_by_trying.mistake("These are changes of the loss. Divide them by the change of the weight.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    return 2 * step * gradient_by_trying.solution(loss, weights, step)
-
-
-@gradient_by_trying.mistake("The sign is wrong. Subtract the loss for the smaller weight from that for the larger one.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    return -gradient_by_trying.solution(loss, weights, step)
-
-
-@gradient_by_trying.mistake("All weights are changed at once. Change one at a time, and leave the others.")
-def _(loss: Callable[[Tensor], Tensor], weights: Tensor, step: float) -> Tensor:
-    both = (loss(weights + step) - loss(weights - step)) / (2 * step)
-    return both.expand(len(weights)).clone()
+gradient_by_trying.edit(
+    "This compares the larger weight with the given one. Compare it with the smaller one.",
+    "loss(weights - nudge)) / (2 * step)",
+    "loss(weights)) / step",
+)
+gradient_by_trying.edit(
+    "This is twice the gradient. The two values of the weight are 2 × step apart.", "(2 * step)", "step"
+)
+gradient_by_trying.edit("Put 2 * step in parentheses: a / 2 * step multiplies by the step.", "(2 * step)", "2 * step")
+gradient_by_trying.edit(
+    "This compares the given weight with the smaller one. Compare the larger one with it.",
+    "(loss(weights + nudge) - loss(weights - nudge)) / (2 * step)",
+    "(loss(weights) - loss(weights - nudge)) / step",
+)
+gradient_by_trying.edit(
+    "Both losses are equal. A plain assignment does not copy a tensor: use clone().",
+    "loss(weights - nudge)",
+    "loss(weights + nudge)",
+)
+gradient_by_trying.edit("These are changes of the loss. Divide them by the change of the weight.", " / (2 * step)", "")
+gradient_by_trying.edit(
+    "The sign is wrong. Subtract the loss for the smaller weight from that for the larger one.",
+    "loss(weights + nudge) - loss(weights - nudge)",
+    "loss(weights - nudge) - loss(weights + nudge)",
+)
+gradient_by_trying.edit(
+    "All weights are changed at once. Change one at a time, and leave the others.",
+    "torch.eye(len(weights),",
+    "torch.ones(len(weights), len(weights),",
+)
 
 
 @gradient_by_trying.mistake("Earlier weights stay changed. Restore each weight before you change the next one.")

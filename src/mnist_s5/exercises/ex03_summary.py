@@ -52,29 +52,21 @@ def conv_parameters(inputs: int, outputs: int, side: int) -> int:
     return outputs * (inputs * side * side + 1)
 
 
-@conv_parameters.mistake("The biases are missing: one for each output channel.")
-def _(inputs: int, outputs: int, side: int) -> int:
-    return outputs * inputs * side * side
-
-
-@conv_parameters.mistake("There is one bias per output channel, not per input channel.")
-def _(inputs: int, outputs: int, side: int) -> int:
-    return outputs * inputs * side * side + inputs
-
-
-@conv_parameters.mistake("A filter has side × side weights for each input channel, not only for one.")
-def _(inputs: int, outputs: int, side: int) -> int:
-    return outputs * (side * side + 1)
-
-
-@conv_parameters.mistake("There is one bias per output channel, not one for the whole layer.")
-def _(inputs: int, outputs: int, side: int) -> int:
-    return outputs * inputs * side * side + 1
-
-
-@conv_parameters.mistake("A filter is square: it has side × side weights per channel, not side.")
-def _(inputs: int, outputs: int, side: int) -> int:
-    return outputs * (inputs * side + 1)
+conv_parameters.edit("The biases are missing: one for each output channel.", " + 1", "")
+conv_parameters.edit(
+    "There is one bias per output channel, not per input channel.",
+    "(inputs * side * side + 1)",
+    "inputs * side * side + inputs",
+)
+conv_parameters.edit(
+    "A filter has side × side weights for each input channel, not only for one.", "inputs * side * side", "side * side"
+)
+conv_parameters.edit(
+    "There is one bias per output channel, not one for the whole layer.",
+    "(inputs * side * side + 1)",
+    "inputs * side * side + 1",
+)
+conv_parameters.edit("A filter is square: it has side × side weights per channel, not side.", "side * side", "side")
 
 
 @exercise(
@@ -93,54 +85,34 @@ def receptive_field(layers: list[str]) -> int:
     """layers: any number of "conv" (3 × 3) or "pool" (2 × 2), the first layer first. Return the width in pixels."""
     field, distance = 1, 1
     for layer in layers:
-        field += 2 * distance if layer == "conv" else distance
-        distance *= 1 if layer == "conv" else 2
+        if layer == "conv":
+            field += 2 * distance
+        else:
+            field += distance
+            distance *= 2
     return field
 
 
-@receptive_field.mistake("Pooling has no effect on later layers here. It doubles the distance between neighbors.")
-def _(layers: list[str]) -> int:
-    return 1 + sum(2 if layer == "conv" else 1 for layer in layers)
-
-
-@receptive_field.mistake("Pooling widens the field by the old distance. Double the distance afterwards.")
-def _(layers: list[str]) -> int:
-    field, distance = 1, 1
-    for layer in layers:
-        distance *= 1 if layer == "conv" else 2
-        field += 2 * distance if layer == "conv" else distance
-    return field
-
-
-@receptive_field.mistake("Pooling widens the field, too: each of its values depends on 2 × 2 values.")
-def _(layers: list[str]) -> int:
-    field, distance = 1, 1
-    for layer in layers:
-        field += 2 * distance if layer == "conv" else 0
-        distance *= 1 if layer == "conv" else 2
-    return field
-
-
-@receptive_field.mistake("The field starts at 1 pixel, not at 0.")
-def _(layers: list[str]) -> int:
-    return receptive_field.solution(layers) - 1
-
-
-@receptive_field.mistake("Pooling doubles the distance between neighbors, not the field. Begin with the first layer.")
-def _(layers: list[str]) -> int:
-    field = 1
-    for layer in layers:
-        field = field + 2 if layer == "conv" else 2 * field
-    return field
-
-
-@receptive_field.mistake("A 3 × 3 filter adds two distances, one on each side, not three.")
-def _(layers: list[str]) -> int:
-    field, distance = 1, 1
-    for layer in layers:
-        field += 3 * distance if layer == "conv" else distance
-        distance *= 1 if layer == "conv" else 2
-    return field
+receptive_field.edit(
+    "Pooling has no effect on later layers here. It doubles the distance between neighbors.",
+    "            distance *= 2\n",
+    "",
+)
+receptive_field.edit(
+    "Pooling widens the field by the old distance. Double the distance afterwards.",
+    "field += distance\n            distance *= 2",
+    "distance *= 2\n            field += distance",
+)
+receptive_field.edit(
+    "Pooling widens the field, too: each of its values depends on 2 × 2 values.", "            field += distance\n", ""
+)
+receptive_field.edit("The field starts at 1 pixel, not at 0.", "field, distance = 1, 1", "field, distance = 0, 1")
+receptive_field.edit(
+    "Pooling doubles the distance between neighbors, not the field. Begin with the first layer.",
+    "field += distance\n            distance *= 2",
+    "field *= 2",
+)
+receptive_field.edit("A 3 × 3 filter adds two distances, one on each side, not three.", "2 * distance", "3 * distance")
 
 
 @exercise(
@@ -157,28 +129,26 @@ def confusion(labels: Tensor, predicted: Tensor) -> Tensor:
     return torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
 
 
-@confusion.mistake("Rows and columns are swapped. A row is a label, a column a prediction.")
-def _(labels: Tensor, predicted: Tensor) -> Tensor:
-    return torch.bincount(predicted * 10 + labels, minlength=100).view(10, 10)
-
-
-@confusion.mistake("These are fractions of each row. Return counts.")
-def _(labels: Tensor, predicted: Tensor) -> Tensor:
-    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
-    return counts / counts.sum(dim=1, keepdim=True)
-
-
-@confusion.mistake("The correct predictions are missing. They belong on the diagonal.")
-def _(labels: Tensor, predicted: Tensor) -> Tensor:
-    counts = torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10)
-    return counts - counts.diag().diag()
-
-
-@confusion.mistake(
-    "Each pair is counted only once: m[labels, predicted] += 1 ignores repeated pairs. Use torch.bincount."
+confusion.edit(
+    "Rows and columns are swapped. A row is a label, a column a prediction.",
+    "labels * 10 + predicted",
+    "predicted * 10 + labels",
 )
-def _(labels: Tensor, predicted: Tensor) -> Tensor:
-    return torch.bincount(labels * 10 + predicted, minlength=100).view(10, 10).clamp(max=1)
+confusion.edit(
+    "These are fractions of each row. Return counts.",
+    ".view(10, 10)",
+    ".view(10, 10) / labels.bincount(minlength=10)[:, None]",
+)
+confusion.edit(
+    "The correct predictions are missing. They belong on the diagonal.",
+    ".view(10, 10)",
+    ".view(10, 10).fill_diagonal_(0)",
+)
+confusion.edit(
+    "Each pair is counted only once: m[labels, predicted] += 1 ignores repeated pairs. Use torch.bincount.",
+    ".view(10, 10)",
+    ".view(10, 10).clamp(max=1)",
+)
 
 
 @exercise(
@@ -199,58 +169,36 @@ def threshold(confidence: Tensor, correct: Tensor, wanted: float) -> float:
     return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
 
 
-@threshold.mistake("This stops at the first threshold that fails. A lower one can be good enough again.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    ranked, order = confidence.sort(descending=True)
-    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
-    failed = (accuracy < wanted).nonzero().flatten().tolist()
-    last = failed[0] if failed else len(order)
-    return ranked[last - 1].item() if last else math.inf
-
-
-@threshold.mistake("This is the highest threshold that is good enough. Return the lowest, which accepts the most.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    ranked, order = confidence.sort(descending=True)
-    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
-    return max(ranked[accuracy >= wanted].tolist(), default=math.inf)
-
-
-@threshold.mistake("The accuracy is that of the rejected predictions. Sort with the highest confidence first.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    ranked, order = confidence.sort()
-    accuracy = correct[order].cumsum(dim=0) / torch.arange(1, len(order) + 1)
-    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
-
-
-@threshold.mistake("This divides by the number of all predictions. Divide by the number of accepted ones.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    ranked, order = confidence.sort(descending=True)
-    accuracy = correct[order].cumsum(dim=0) / len(order)
-    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
-
-
-@threshold.mistake("If no threshold is good enough, return infinity. Accept nothing rather than everything.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    found = threshold.solution(confidence, correct, wanted)
-    return confidence.min().item() if math.isinf(found) else found
-
-
-@threshold.mistake("The accuracy must be at least `wanted`. Here, it has to be higher.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    return threshold.solution(confidence, correct, wanted + 1e-6)
-
-
-@threshold.mistake("The order of `correct` is still the old one. Sort it in the same way as the confidence.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    ranked = confidence.sort(descending=True).values
-    accuracy = correct.cumsum(dim=0) / torch.arange(1, len(ranked) + 1)
-    return min(ranked[accuracy >= wanted].tolist(), default=math.inf)
-
-
-@threshold.mistake("Where no threshold is good enough, the result is not infinity. Return math.inf.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    found = threshold.solution(confidence, correct, wanted)
-    return 0.0 if math.isinf(found) else found
+threshold.edit(
+    "This stops at the first threshold that fails. A lower one can be good enough again.",
+    "accuracy >= wanted",
+    "(accuracy >= wanted).cumprod(dim=0).bool()",
+)
+threshold.edit(
+    "This is the highest threshold that is good enough. Return the lowest, which accepts the most.", "min(", "max("
+)
+threshold.edit(
+    "The accuracy is that of the rejected predictions. Sort with the highest confidence first.", "descending=True", ""
+)
+threshold.edit(
+    "This divides by the number of all predictions. Divide by the number of accepted ones.",
+    "torch.arange(1, len(order) + 1)",
+    "len(order)",
+)
+threshold.edit(
+    "If no threshold is good enough, return infinity. Accept nothing rather than everything.",
+    "math.inf)",
+    "confidence.min().item())",
+)
+threshold.edit("The accuracy must be at least `wanted`. Here, it has to be higher.", ">= wanted", "> wanted")
+threshold.edit(
+    "The order of `correct` is still the old one. Sort it in the same way as the confidence.",
+    "correct[order]",
+    "correct",
+)
+threshold.edit(
+    "Where no threshold is good enough, the result is not infinity. Return math.inf.", "default=math.inf", "default=0.0"
+)
 
 
 @threshold.mistake("A prediction is accepted if its confidence is the threshold or more, not only if it is more.")
@@ -259,6 +207,8 @@ def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
     return min(good, default=math.inf)
 
 
-@threshold.mistake("This is the confidence that is wanted, not the accuracy. Count the correct predictions.")
-def _(confidence: Tensor, correct: Tensor, wanted: float) -> float:
-    return min(confidence[confidence >= wanted].tolist(), default=math.inf)
+threshold.edit(
+    "This is the confidence that is wanted, not the accuracy. Count the correct predictions.",
+    "accuracy >= wanted",
+    "ranked >= wanted",
+)

@@ -19,12 +19,6 @@ def _strokes(generator: Generator) -> tuple[Tensor]:
     return (image,)
 
 
-def _centers(image: Tensor) -> tuple[float, float]:
-    """Return the row and the column of the center of mass."""
-    at = torch.arange(28)
-    return float((image.sum(dim=1) * at).sum() / image.sum()), float((image.sum(dim=0) * at).sum() / image.sum())
-
-
 @exercise(
     title="Into the middle",
     task="In MNIST, the center of mass of the pixels is at row 14 and column 14, counted from 0. Return by how many "
@@ -38,9 +32,9 @@ def _centers(image: Tensor) -> tuple[float, float]:
 def shift_to_center(image: Tensor) -> tuple[int, int]:
     """image: float [28, 28], 0 for background. Return the shift down and to the right; negative means up or left."""
     at = torch.arange(28)
-    row = (image.sum(dim=1) * at).sum() / image.sum()
-    column = (image.sum(dim=0) * at).sum() / image.sum()
-    return round(14 - row.item()), round(14 - column.item())
+    row = float((image.sum(dim=1) * at).sum() / image.sum())
+    column = float((image.sum(dim=0) * at).sum() / image.sum())
+    return round(14 - row), round(14 - column)
 
 
 @shift_to_center.mistake("This centers the box around the strokes. Weight each row and column by its pixels.")
@@ -49,46 +43,39 @@ def _(image: Tensor) -> tuple[int, int]:
     return round(14 - (rows[0] + rows[-1]) / 2), round(14 - (columns[0] + columns[-1]) / 2)
 
 
-@shift_to_center.mistake("All pixels of the strokes count the same. Weight each one by its brightness.")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers((image > 0).float())
-    return round(14 - row), round(14 - column)
-
-
-@shift_to_center.mistake("Rows and columns are exchanged. Return the shift down first. sum(dim=1) sums each row.")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers(image)
-    return round(14 - column), round(14 - row)
-
-
-@shift_to_center.mistake("The sign is wrong. A digit that is too high has to move down, by a positive number.")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers(image)
-    return round(row - 14), round(column - 14)
-
-
-@shift_to_center.mistake("The shifts are not whole pixels. Use round().")
-def _(image: Tensor) -> tuple[float, float]:
-    row, column = _centers(image)
-    return 14 - row, 14 - column
-
-
-@shift_to_center.mistake("This is where the center of mass is. Return by how much it has to be shifted.")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers(image)
-    return round(row), round(column)
-
-
-@shift_to_center.mistake("The decimals are cut off by int(), so some shifts are too small. Use round().")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers(image)
-    return int(14 - row), int(14 - column)
-
-
-@shift_to_center.mistake("The shifts are half a pixel too small. Use 14, not 13.5, and round(), not floor().")
-def _(image: Tensor) -> tuple[int, int]:
-    row, column = _centers(image)
-    return round(13.5 - row), round(13.5 - column)
+shift_to_center.edit(
+    "All pixels of the strokes count the same. Weight each one by its brightness.",
+    "at = torch.arange(28)",
+    "at, image = torch.arange(28), (image > 0).float()",
+)
+shift_to_center.edit(
+    "Rows and columns are exchanged. Return the shift down first. sum(dim=1) sums each row.",
+    "round(14 - row), round(14 - column)",
+    "round(14 - column), round(14 - row)",
+)
+shift_to_center.edit(
+    "The sign is wrong. A digit that is too high has to move down, by a positive number.",
+    "round(14 - row), round(14 - column)",
+    "round(row - 14), round(column - 14)",
+)
+shift_to_center.edit(
+    "The shifts are not whole pixels. Use round().", "round(14 - row), round(14 - column)", "14 - row, 14 - column"
+)
+shift_to_center.edit(
+    "This is where the center of mass is. Return by how much it has to be shifted.",
+    "round(14 - row), round(14 - column)",
+    "round(row), round(column)",
+)
+shift_to_center.edit(
+    "The decimals are cut off by int(), so some shifts are too small. Use round().",
+    "round(14 - row), round(14 - column)",
+    "int(14 - row), int(14 - column)",
+)
+shift_to_center.edit(
+    "The shifts are half a pixel too small. Use 14, not 13.5, and round(), not floor().",
+    "round(14 - row), round(14 - column)",
+    "round(13.5 - row), round(13.5 - column)",
+)
 
 
 def _model_and_digit(generator: Generator) -> tuple[nn.Module, Tensor, int, int]:
@@ -100,19 +87,6 @@ def _model_and_digit(generator: Generator) -> tuple[nn.Module, Tensor, int, int]
     x = 3 * torch.rand(1, 1, 8, 8, generator=generator) - 0.4
     x[..., 0, 0] = -0.4242  # there is background in every digit
     return model, x, random_int(generator, 0, 10), (3, 5)[random_int(generator, 0, 2)]
-
-
-def _fall(model: nn.Module, x: Tensor, label: int, side: int, *, reach: int, fill: float) -> Tensor:
-    """Return by how much the log-probability falls, with a square that starts `reach` pixels above and to the left."""
-    falls = torch.zeros(x.shape[2:])
-    with torch.no_grad():
-        for row in range(x.shape[2]):
-            for column in range(x.shape[3]):
-                covered = x.clone()
-                top, left = row - reach, column - reach
-                covered[..., max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = fill
-                falls[row, column] = model(x)[0, label] - model(covered)[0, label]
-    return falls
 
 
 @exercise(
@@ -133,63 +107,44 @@ def occlusion(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
         for row in range(x.shape[2]):
             for column in range(x.shape[3]):
                 covered = x.clone()
-                covered[
-                    ..., max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1
-                ] = -0.4242
+                top, left = max(0, row - reach), max(0, column - reach)
+                covered[..., top : row + reach + 1, left : column + reach + 1] = -0.4242
                 falls[row, column] = before - model(covered)[0, label]
     return falls
 
 
-@occlusion.mistake("The sign is wrong. Where a covered pixel makes the label less likely, return a positive number.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    return -_fall(model, x, label, side, reach=side // 2, fill=-0.4242)
-
-
-@occlusion.mistake("The pixels are covered with 0. The background of a normalized image is -0.4242.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    return _fall(model, x, label, side, reach=side // 2, fill=0.0)
-
-
-@occlusion.mistake("The square begins at the pixel. It has to be around the pixel: begin side // 2 before it.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    return _fall(model, x, label, side, reach=0, fill=-0.4242)
-
-
-@occlusion.mistake("The last row and column of the square are missing: a slice ends before its second number.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    return _fall(model, x, label, side - 1, reach=side // 2, fill=-0.4242)
-
-
-@occlusion.mistake("Near the upper and left edges, the start is negative, so the slice is empty. Use max(0, …).")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    falls, reach = _fall(model, x, label, side, reach=side // 2, fill=-0.4242), side // 2
-    falls[:reach], falls[:, :reach] = 0, 0
-    return falls
-
-
-@occlusion.mistake("This is the log-probability with the square. Return by how much it falls.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    with torch.no_grad():
-        return model(x)[0, label] - _fall(model, x, label, side, reach=side // 2, fill=-0.4242)
-
-
-@occlusion.mistake("Every square stays covered. Cover a new copy of the image for each pixel: x.clone().")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    reach, falls, covered = side // 2, torch.zeros(x.shape[2:]), x.clone()
-    with torch.no_grad():
-        for row in range(x.shape[2]):
-            for column in range(x.shape[3]):
-                top, left = max(0, row - reach), max(0, column - reach)
-                covered[..., top : row + reach + 1, left : column + reach + 1] = -0.4242
-                falls[row, column] = model(x)[0, label] - model(covered)[0, label]
-    return falls
-
-
-@occlusion.mistake("This compares probabilities. Compare the log-probabilities that the model returns.")
-def _(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
-    with torch.no_grad():
-        before = model(x)[0, label]
-    return before.exp() - (before - _fall(model, x, label, side, reach=side // 2, fill=-0.4242)).exp()
+occlusion.edit(
+    "The sign is wrong. Where a covered pixel makes the label less likely, return a positive number.",
+    "before - model(covered)[0, label]",
+    "model(covered)[0, label] - before",
+)
+occlusion.edit("The pixels are covered with 0. The background of a normalized image is -0.4242.", "= -0.4242", "= 0")
+occlusion.edit(
+    "The square begins at the pixel. It has to be around the pixel: begin side // 2 before it.",
+    "top : row + reach + 1, left : column + reach + 1",
+    "row : row + side, column : column + side",
+)
+occlusion.edit(
+    "The last row and column of the square are missing: a slice ends before its second number.",
+    "top : row + reach + 1, left : column + reach + 1",
+    "top : row + reach, left : column + reach",
+)
+occlusion.edit(
+    "Near the upper and left edges, the start is negative, so the slice is empty. Use max(0, …).",
+    "max(0, row - reach), max(0, column - reach)",
+    "row - reach, column - reach",
+)
+occlusion.edit("This is the log-probability with the square. Return by how much it falls.", "before - model", "model")
+occlusion.edit(
+    "Every square stays covered. Cover a new copy of the image for each pixel: x.clone().",
+    "x.clone()",
+    "covered if row or column else x.clone()",
+)
+occlusion.edit(
+    "This compares probabilities. Compare the log-probabilities that the model returns.",
+    "before - model(covered)[0, label]",
+    "before.exp() - model(covered)[0, label].exp()",
+)
 
 
 def _hidden_and_labels(generator: Generator) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -223,41 +178,23 @@ def neighbors_vote(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Ten
     return labels[nearest].mode(dim=1).values
 
 
-@neighbors_vote.mistake("This takes the farthest digits. Use topk with largest=False.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    return labels[torch.cdist(hidden, known).topk(k).indices].mode(dim=1).values
-
-
-@neighbors_vote.mistake("This uses only the nearest digit. Let the k nearest ones vote.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    return labels[torch.cdist(hidden, known).argmin(dim=1)]
-
-
-@neighbors_vote.mistake("The result is positions of known digits. Look up their labels before the vote.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    return torch.cdist(hidden, known).topk(k, largest=False).indices.mode(dim=1).values
-
-
-@neighbors_vote.mistake("Dot products prefer vectors that are far from 0. Use the Euclidean distance.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    return labels[(hidden @ known.T).topk(k).indices].mode(dim=1).values
-
-
-@neighbors_vote.mistake("This always uses five neighbors. Use k.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    return labels[torch.cdist(hidden, known).topk(5, largest=False).indices].mode(dim=1).values
-
-
-@neighbors_vote.mistake("This averages the labels. A label is a name, so count how often each one occurs.")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    nearest = torch.cdist(hidden, known).topk(k, largest=False).indices
-    return labels[nearest].double().mean(dim=1).round().long()
-
-
-@neighbors_vote.mistake("This is the median label. Return the most common one, with mode().")
-def _(hidden: Tensor, known: Tensor, labels: Tensor, k: int) -> Tensor:
-    nearest = torch.cdist(hidden, known).topk(k, largest=False).indices
-    return labels[nearest].median(dim=1).values
+neighbors_vote.edit("This takes the farthest digits. Use topk with largest=False.", ", largest=False", "")
+neighbors_vote.edit("This uses only the nearest digit. Let the k nearest ones vote.", "topk(k", "topk(1")
+neighbors_vote.edit(
+    "The result is positions of known digits. Look up their labels before the vote.", "labels[nearest]", "nearest"
+)
+neighbors_vote.edit(
+    "Dot products prefer vectors that are far from 0. Use the Euclidean distance.",
+    "torch.cdist(hidden, known).topk(k, largest=False)",
+    "(hidden @ known.T).topk(k)",
+)
+neighbors_vote.edit("This always uses five neighbors. Use k.", "topk(k", "topk(5")
+neighbors_vote.edit(
+    "This averages the labels. A label is a name, so count how often each one occurs.",
+    "mode(dim=1).values",
+    "double().mean(dim=1).round().long()",
+)
+neighbors_vote.edit("This is the median label. Return the most common one, with mode().", "mode(", "median(")
 
 
 @exercise(
@@ -279,13 +216,6 @@ def wilson_interval(correct: int, digits: int) -> tuple[float, float]:
     return (middle - half) / scale, (middle + half) / scale
 
 
-def _wilson(correct: int, digits: int, z: float = 1.96) -> tuple[float, float, float]:
-    """Return the middle, half of the width, and the number that both are divided by."""
-    p = correct / digits
-    half = z * math.sqrt(p * (1 - p) / digits + z**2 / (4 * digits**2))
-    return p + z**2 / (2 * digits), half, 1 + z**2 / digits
-
-
 @wilson_interval.mistake("This is the interval with ±, which can exceed 100%. Use Wilson's formula.")
 def _(correct: int, digits: int) -> tuple[float, float]:
     p = correct / digits
@@ -293,46 +223,32 @@ def _(correct: int, digits: int) -> tuple[float, float]:
     return p - half, p + half
 
 
-@wilson_interval.mistake("The division by 1 + z²/n is missing in both parts.")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    middle, half, _ = _wilson(correct, digits)
-    return middle - half, middle + half
-
-
-@wilson_interval.mistake("Only the middle is divided by 1 + z²/n. Divide half of the width by it, too.")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    middle, half, scale = _wilson(correct, digits)
-    return middle / scale - half, middle / scale + half
-
-
-@wilson_interval.mistake("The middle is the plain accuracy. Wilson's middle lies closer to one half.")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    _, half, scale = _wilson(correct, digits)
-    return correct / digits - half / scale, correct / digits + half / scale
-
-
-@wilson_interval.mistake("In Python, z**2 / 2 * n multiplies by n. Write z**2 / (2 * n).")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    _, half, scale = _wilson(correct, digits)
-    middle = correct / digits + 1.96**2 / 2 * digits
-    return (middle - half) / scale, (middle + half) / scale
-
-
-@wilson_interval.mistake("In Python, z**2 / 4 * n**2 multiplies by n². Write z**2 / (4 * n**2).")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    p, z = correct / digits, 1.96
-    middle, _, scale = _wilson(correct, digits)
-    half = z * math.sqrt(p * (1 - p) / digits + z**2 / 4 * digits**2)
-    return (middle - half) / scale, (middle + half) / scale
-
-
-@wilson_interval.mistake("These are percentages. Return fractions of 1.")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    middle, half, scale = _wilson(correct, digits)
-    return 100 * (middle - half) / scale, 100 * (middle + half) / scale
-
-
-@wilson_interval.mistake("These are the middle and half of the width. Return the two ends.")
-def _(correct: int, digits: int) -> tuple[float, float]:
-    middle, half, scale = _wilson(correct, digits)
-    return middle / scale, half / scale
+wilson_interval.edit(
+    "The division by 1 + z²/n is missing in both parts.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "middle - half, middle + half",
+)
+wilson_interval.edit(
+    "Only the middle is divided by 1 + z²/n. Divide half of the width by it, too.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "middle / scale - half, middle / scale + half",
+)
+wilson_interval.edit(
+    "The middle is the plain accuracy. Wilson's middle lies closer to one half.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "p - half / scale, p + half / scale",
+)
+wilson_interval.edit("In Python, z**2 / 2 * n multiplies by n. Write z**2 / (2 * n).", "(2 * digits)", "2 * digits")
+wilson_interval.edit(
+    "In Python, z**2 / 4 * n**2 multiplies by n². Write z**2 / (4 * n**2).", "(4 * digits**2)", "4 * digits**2"
+)
+wilson_interval.edit(
+    "These are percentages. Return fractions of 1.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "100 * (middle - half) / scale, 100 * (middle + half) / scale",
+)
+wilson_interval.edit(
+    "These are the middle and half of the width. Return the two ends.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "middle / scale, half / scale",
+)

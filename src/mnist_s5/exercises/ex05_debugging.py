@@ -66,18 +66,12 @@ def test_loss(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return total / sum(len(y) for _, y in batches)
 
 
-@test_loss.mistake("Dropout was active. Call model.eval() before the first batch.")
-def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    with torch.no_grad():
-        total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
-    return total / sum(len(y) for _, y in batches)
-
-
-@test_loss.mistake("The model is still in eval mode, so training would continue without dropout. Call model.train().")
-def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    model.eval()
-    total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
-    return total / sum(len(y) for _, y in batches)
+test_loss.edit("Dropout was active. Call model.eval() before the first batch.", "    model.eval()\n", "")
+test_loss.edit(
+    "The model is still in eval mode, so training would continue without dropout. Call model.train().",
+    "    model.train()\n",
+    "",
+)
 
 
 @test_loss.mistake("This is the mean of the batches' means. Sum the losses, and divide by the number of digits.")
@@ -88,12 +82,9 @@ def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return sum(means) / len(means)
 
 
-@test_loss.mistake("This is the mean per batch. Divide by the number of digits.")
-def _(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    model.eval()
-    total = sum(F.nll_loss(model(x), y, reduction="sum").item() for x, y in batches)
-    model.train()
-    return total / len(batches)
+test_loss.edit(
+    "This is the mean per batch. Divide by the number of digits.", "sum(len(y) for _, y in batches)", "len(batches)"
+)
 
 
 @test_loss.mistake("This is a tensor that keeps the whole graph in memory. Use .item(), or torch.no_grad().")
@@ -142,74 +133,47 @@ def accumulated_step(model: nn.Module, optimizer: Optimizer, parts: list[tuple[T
     optimizer.zero_grad()
     digits = sum(len(labels) for _, labels in parts)
     for images, labels in parts:
-        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
+        loss = F.nll_loss(model(images), labels, reduction="sum") / digits
+        loss.backward()
     optimizer.step()
 
 
-@accumulated_step.mistake("The gradients are those of the sum over all digits. Divide by the number of digits.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
-    for images, labels in parts:
-        F.nll_loss(model(images), labels, reduction="sum").backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("Both means are added, so the step is about twice as large as for one batch.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
-    for images, labels in parts:
-        F.nll_loss(model(images), labels).backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("Both parts count the same, so a digit of the small part counts more. Weight by digits.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
-    for images, labels in parts:
-        (F.nll_loss(model(images), labels) / len(parts)).backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("The gradients of the first part are cleared. Call zero_grad once, before the first part.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    digits = sum(len(labels) for _, labels in parts)
-    for images, labels in parts:
-        optimizer.zero_grad()
-        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("Only the last part counts. Call zero_grad once, before the first part, and weight both.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    for images, labels in parts:
-        optimizer.zero_grad()
-        F.nll_loss(model(images), labels).backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("Each mean is divided by the number of digits again. Use the sum, or multiply by a fraction.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
-    for images, labels in parts:
-        (F.nll_loss(model(images), labels) / sum(len(each) for _, each in parts)).backward()
-    optimizer.step()
-
-
-@accumulated_step.mistake("There is a step inside the loop. Make one step, after both parts.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
-    digits = sum(len(labels) for _, labels in parts)
-    for images, labels in parts:
-        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
-        optimizer.step()
-
-
-@accumulated_step.mistake("The gradients of the earlier batch are still there. Call zero_grad before the first part.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    digits = sum(len(labels) for _, labels in parts)
-    for images, labels in parts:
-        (F.nll_loss(model(images), labels, reduction="sum") / digits).backward()
-    optimizer.step()
+accumulated_step.edit(
+    "The gradients are those of the sum over all digits. Divide by the number of digits.", " / digits", ""
+)
+accumulated_step.edit(
+    "Both means are added, so the step is about twice as large as for one batch.", ', reduction="sum") / digits', ")"
+)
+accumulated_step.edit(
+    "Both parts count the same, so a digit of the small part counts more. Weight by digits.",
+    ', reduction="sum") / digits',
+    ") / len(parts)",
+)
+accumulated_step.edit(
+    "The gradients of the first part are cleared. Call zero_grad once, before the first part.",
+    "for images, labels in parts:",
+    "for images, labels in parts:\n        optimizer.zero_grad()",
+)
+accumulated_step.edit(
+    "Only the last part counts. Call zero_grad once, before the first part, and weight both.",
+    'loss = F.nll_loss(model(images), labels, reduction="sum") / digits',
+    "optimizer.zero_grad()\n        loss = F.nll_loss(model(images), labels)",
+)
+accumulated_step.edit(
+    "Each mean is divided by the number of digits again. Use the sum, or multiply by a fraction.",
+    ', reduction="sum"',
+    "",
+)
+accumulated_step.edit(
+    "There is a step inside the loop. Make one step, after both parts.",
+    "    optimizer.step()",
+    "        optimizer.step()",
+)
+accumulated_step.edit(
+    "The gradients of the earlier batch are still there. Call zero_grad before the first part.",
+    "    optimizer.zero_grad()\n",
+    "",
+)
 
 
 @accumulated_step.mistake("There are two steps, one for each part. Make one step, after both.")
@@ -220,6 +184,4 @@ def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]
         optimizer.step()
 
 
-@accumulated_step.mistake("The weights have not changed: backward or step is missing.")
-def _(model: nn.Module, optimizer: Optimizer, parts: list[tuple[Tensor, Tensor]]) -> None:
-    optimizer.zero_grad()
+accumulated_step.edit("The weights have not changed: backward or step is missing.", "\n    optimizer.step()", "")

@@ -27,33 +27,31 @@ def _batch_and_smoothing(generator: Generator) -> tuple[Tensor, Tensor, float]:
 )
 def smoothed_loss(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """log_probs: float [N, 10]; labels: int64 [N]; smoothing: 0 to 1. Return the mean loss in nats, float []."""
-    return -(1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() - smoothing * log_probs.mean()
+    of_labels = log_probs[torch.arange(len(labels)), labels]
+    return -((1 - smoothing) * of_labels.mean() + smoothing * log_probs.mean())
 
 
-@smoothed_loss.mistake("The smoothing is only added. Also take it from the label, which keeps 1 − smoothing.")
-def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return F.nll_loss(log_probs, labels) - smoothing * log_probs.mean()
-
-
-@smoothed_loss.mistake("The smoothing is spread over only the nine other digits. Spread it over all ten.")
-def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    of_label = log_probs[torch.arange(len(labels)), labels]
-    return -((1 - smoothing) * of_label + smoothing * (log_probs.sum(dim=1) - of_label) / 9).mean()
-
-
-@smoothed_loss.mistake("Each of the ten digits gets the whole smoothing. Divide it among them.")
-def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return (1 - smoothing) * F.nll_loss(log_probs, labels) - smoothing * log_probs.sum(dim=1).mean()
-
-
-@smoothed_loss.mistake("The two parts are swapped. The label keeps 1 − smoothing.")
-def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return smoothing * F.nll_loss(log_probs, labels) - (1 - smoothing) * log_probs.mean()
-
-
-@smoothed_loss.mistake("The minus sign is missing. Log-probabilities are negative; a loss is positive.")
-def _(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return (1 - smoothing) * log_probs[torch.arange(len(labels)), labels].mean() + smoothing * log_probs.mean()
+smoothed_loss.edit(
+    "The smoothing is only added. Also take it from the label, which keeps 1 − smoothing.", "(1 - smoothing) * ", ""
+)
+smoothed_loss.edit(
+    "The smoothing is spread over only the nine other digits. Spread it over all ten.",
+    "log_probs.mean()",
+    "(log_probs.sum(dim=1) - of_labels).mean() / 9",
+)
+smoothed_loss.edit(
+    "Each of the ten digits gets the whole smoothing. Divide it among them.",
+    "log_probs.mean()",
+    "log_probs.sum(dim=1).mean()",
+)
+smoothed_loss.edit(
+    "The two parts are swapped. The label keeps 1 − smoothing.",
+    "(1 - smoothing) * of_labels.mean() + smoothing *",
+    "smoothing * of_labels.mean() + (1 - smoothing) *",
+)
+smoothed_loss.edit(
+    "The minus sign is missing. Log-probabilities are negative; a loss is positive.", "return -(", "return ("
+)
 
 
 def _step_total_and_peak(generator: Generator) -> tuple[int, int, float]:
@@ -75,53 +73,37 @@ def _step_total_and_peak(generator: Generator) -> tuple[int, int, float]:
 def learning_rate(step: int, total: int, peak: float) -> float:
     """step: 0 to total; total: steps of the run, a multiple of 5. Return the learning rate."""
     done = step / total
-    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else (1 - done) / 0.8)
+    rise = 1 / 25 + (1 - 1 / 25) * done / 0.2
+    fall = (1 - done) / 0.8
+    return peak * (rise if done < 0.2 else fall)
 
 
-@learning_rate.mistake("The warmup starts at 0. It starts at 1/25 of the peak.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (done / 0.2 if done < 0.2 else (1 - done) / 0.8)
-
-
-@learning_rate.mistake("The warmup ends above the peak: it adds a whole peak to 1/25 of it.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (1 / 25 + done / 0.2 if done < 0.2 else (1 - done) / 0.8)
-
-
-@learning_rate.mistake("There is a jump after the warmup. The fall starts at the peak, after a fifth of the run.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1 - done)
-
-
-@learning_rate.mistake("The fall does not end at 0: it must go from the peak at 1/5 to 0 at the end, so divide by 0.8.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1 - (done - 0.2))
-
-
-@learning_rate.mistake("The rise is not one straight line. It goes from 1/25 of the peak to the peak.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (max(1 / 25, done / 0.2) if done < 0.2 else (1 - done) / 0.8)
-
-
-@learning_rate.mistake("The warmup is missing. For a fifth of the run, the learning rate rises.")
-def _(step: int, total: int, peak: float) -> float:
-    return peak * (1 - step / total)
-
-
-@learning_rate.mistake("The fall is missing. After the warmup, the learning rate falls to 0.")
-def _(step: int, total: int, peak: float) -> float:
-    done = step / total
-    return peak * (1 / 25 + (1 - 1 / 25) * done / 0.2 if done < 0.2 else 1)
-
-
-@learning_rate.mistake("This is a fraction of the peak. Multiply it by the peak.")
-def _(step: int, total: int, peak: float) -> float:
-    return learning_rate.solution(step, total, 1.0)
+learning_rate.edit(
+    "The warmup starts at 0. It starts at 1/25 of the peak.", "1 / 25 + (1 - 1 / 25) * done / 0.2", "done / 0.2"
+)
+learning_rate.edit("The warmup ends above the peak: it adds a whole peak to 1/25 of it.", "(1 - 1 / 25) * done", "done")
+learning_rate.edit(
+    "There is a jump after the warmup. The fall starts at the peak, after a fifth of the run.",
+    "(1 - done) / 0.8",
+    "1 - done",
+)
+learning_rate.edit(
+    "The fall does not end at 0: it must go from the peak at 1/5 to 0 at the end, so divide by 0.8.",
+    "(1 - done) / 0.8",
+    "1 - (done - 0.2)",
+)
+learning_rate.edit(
+    "The rise is not one straight line. It goes from 1/25 of the peak to the peak.",
+    "1 / 25 + (1 - 1 / 25) * done / 0.2",
+    "max(1 / 25, done / 0.2)",
+)
+learning_rate.edit(
+    "The warmup is missing. For a fifth of the run, the learning rate rises.",
+    "rise if done < 0.2 else fall",
+    "1 - done",
+)
+learning_rate.edit("The fall is missing. After the warmup, the learning rate falls to 0.", "else fall", "else 1")
+learning_rate.edit("This is a fraction of the peak. Multiply it by the peak.", "peak * ", "")
 
 
 def _matrix(generator: Generator) -> Tensor:
@@ -146,22 +128,17 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     return u @ vt
 
 
-@orthogonalized.mistake("This is the matrix itself. Leave its singular values out, as if all were 1.")
-def _(matrix: Tensor) -> Tensor:
-    return matrix.clone()
-
-
-@orthogonalized.mistake(
-    "The third factor must be transposed once: torch.linalg.svd returns it transposed, and torch.svd does not."
+orthogonalized.edit(
+    "This is the matrix itself. Leave its singular values out, as if all were 1.", "u @ vt", "matrix.clone()"
 )
-def _(matrix: Tensor) -> Tensor:
-    u, _, vt = torch.linalg.svd(matrix)
-    return u @ vt.T
-
-
-@orthogonalized.mistake("This only scales the matrix. Its singular values still differ from each other.")
-def _(matrix: Tensor) -> Tensor:
-    return matrix / matrix.norm()
+orthogonalized.edit(
+    "The third factor must be transposed once: torch.linalg.svd returns it transposed, and torch.svd does not.",
+    "u @ vt",
+    "u @ vt.T",
+)
+orthogonalized.edit(
+    "This only scales the matrix. Its singular values still differ from each other.", "u @ vt", "matrix / matrix.norm()"
+)
 
 
 @orthogonalized.mistake("This is Muon's approximation. Compute the matrix exactly, with an SVD.")
@@ -169,6 +146,8 @@ def _(matrix: Tensor) -> Tensor:
     return orthogonalize(matrix)
 
 
-@orthogonalized.mistake("This matrix is orthogonal, but not the nearest one: QR favors the first column. Use an SVD.")
-def _(matrix: Tensor) -> Tensor:
-    return torch.linalg.qr(matrix).Q
+orthogonalized.edit(
+    "This matrix is orthogonal, but not the nearest one: QR favors the first column. Use an SVD.",
+    "u @ vt",
+    "torch.linalg.qr(matrix).Q",
+)

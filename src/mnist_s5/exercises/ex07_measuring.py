@@ -24,38 +24,12 @@ def half_width(correct: int, digits: int) -> float:
     return 100 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
 
 
-@half_width.mistake("This is one standard error, a 68% interval. For 95%, multiply by 1.96.")
-def _(correct: int, digits: int) -> float:
-    fraction = correct / digits
-    return 100 * math.sqrt(fraction * (1 - fraction) / digits)
-
-
-@half_width.mistake("The square root is missing.")
-def _(correct: int, digits: int) -> float:
-    fraction = correct / digits
-    return 100 * 1.96 * fraction * (1 - fraction) / digits
-
-
-@half_width.mistake("This uses 2 standard errors. Use 1.96.")
-def _(correct: int, digits: int) -> float:
-    return half_width.solution(correct, digits) * 2 / 1.96
-
-
-@half_width.mistake("The number of digits is missing. Divide by it under the square root.")
-def _(correct: int, digits: int) -> float:
-    return half_width.solution(correct, digits) * math.sqrt(digits)
-
-
-@half_width.mistake("This is a fraction of 1. Return percentage points, 100 times as much.")
-def _(correct: int, digits: int) -> float:
-    fraction = correct / digits
-    return 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
-
-
-@half_width.mistake("This is the whole width. Return half of it, the number after ±.")
-def _(correct: int, digits: int) -> float:
-    fraction = correct / digits
-    return 100 * 2 * 1.96 * math.sqrt(fraction * (1 - fraction) / digits)
+half_width.edit("This is one standard error, a 68% interval. For 95%, multiply by 1.96.", "1.96 * ", "")
+half_width.edit("The square root is missing.", "math.sqrt", "")
+half_width.edit("This uses 2 standard errors. Use 1.96.", "1.96", "2")
+half_width.edit("The number of digits is missing. Divide by it under the square root.", " / digits)", ")")
+half_width.edit("This is a fraction of 1. Return percentage points, 100 times as much.", "100 * ", "")
+half_width.edit("This is the whole width. Return half of it, the number after ±.", "100 * 1.96", "100 * 2 * 1.96")
 
 
 def _paired_differences(generator: Generator) -> tuple[list[float]]:
@@ -81,41 +55,26 @@ def _paired_differences(generator: Generator) -> tuple[list[float]]:
 )
 def paired_seeds_p_value(differences: list[float]) -> float:
     """differences: one for each of up to 7 seeds. Return the p-value, from 0 to 1."""
-    observed = abs(sum(differences)) - 1e-9
-    choices = list(itertools.product((1, -1), repeat=len(differences)))
-    sums = [abs(sum(sign * x for sign, x in zip(signs, differences, strict=True))) for signs in choices]
-    return sum(each >= observed for each in sums) / len(sums)
-
-
-def _signed_sums(differences: list[float]) -> list[float]:
+    observed = abs(sum(differences))
     choices = itertools.product((1, -1), repeat=len(differences))
-    return [sum(sign * x for sign, x in zip(signs, differences, strict=True)) for signs in choices]
+    sums = [sum(sign * x for sign, x in zip(signs, differences, strict=True)) for signs in choices]
+    return sum(abs(each) >= observed - 1e-9 for each in sums) / len(sums)
 
 
-@paired_seeds_p_value.mistake("This counts one direction only. A sum as far below 0 is as large: take absolute values.")
-def _(differences: list[float]) -> float:
-    sums = _signed_sums(differences)
-    return sum(each >= abs(sum(differences)) - 1e-9 for each in sums) / len(sums)
-
-
-@paired_seeds_p_value.mistake("The observed sum itself is missing: count sums that are at least as large.")
-def _(differences: list[float]) -> float:
-    sums = [abs(each) for each in _signed_sums(differences)]
-    return sum(each > abs(sum(differences)) + 1e-9 for each in sums) / len(sums)
-
-
-@paired_seeds_p_value.mistake(
-    "Rounding makes equal sums differ slightly. Count sums that are larger, or equal within 1e-9."
+paired_seeds_p_value.edit(
+    "This counts one direction only. A sum as far below 0 is as large: take absolute values.", "abs(each)", "each"
 )
-def _(differences: list[float]) -> float:
-    sums = [abs(each) for each in _signed_sums(differences)]
-    return sum(each >= abs(sum(differences)) for each in sums) / len(sums)
-
-
-@paired_seeds_p_value.mistake("The observed sum can be negative. Take its absolute value, too.")
-def _(differences: list[float]) -> float:
-    sums = [abs(each) for each in _signed_sums(differences)]
-    return sum(each >= sum(differences) - 1e-9 for each in sums) / len(sums)
+paired_seeds_p_value.edit(
+    "The observed sum itself is missing: count sums that are at least as large.",
+    ">= observed - 1e-9",
+    "> observed + 1e-9",
+)
+paired_seeds_p_value.edit(
+    "Rounding makes equal sums differ slightly. Count sums that are larger, or equal within 1e-9.", " - 1e-9", ""
+)
+paired_seeds_p_value.edit(
+    "The observed sum can be negative. Take its absolute value, too.", "abs(sum(differences))", "sum(differences)"
+)
 
 
 @paired_seeds_p_value.mistake("This only counts how many differences are positive. Their size matters, too.")
@@ -125,14 +84,8 @@ def _(differences: list[float]) -> float:
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
 
 
-@paired_seeds_p_value.mistake("This is a percentage. Return a fraction from 0 to 1.")
-def _(differences: list[float]) -> float:
-    return 100 * paired_seeds_p_value.solution(differences)
-
-
-@paired_seeds_p_value.mistake("This is the number of choices. Divide it by 2ⁿ.")
-def _(differences: list[float]) -> float:
-    return 2 ** len(differences) * paired_seeds_p_value.solution(differences)
+paired_seeds_p_value.edit("This is a percentage. Return a fraction from 0 to 1.", "return sum", "return 100 * sum")
+paired_seeds_p_value.edit("This is the number of choices. Divide it by 2ⁿ.", " / len(sums)", "")
 
 
 def _confidence_and_correct(generator: Generator) -> tuple[Tensor, Tensor]:
@@ -162,23 +115,22 @@ def _confidence_and_correct(generator: Generator) -> tuple[Tensor, Tensor]:
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:
     """confidence: float [N], 0 to 1; correct: bool [N]. Return a number from 0 to 1."""
     bins, error = (10 * confidence).long().clamp(max=9), 0.0
-    for inside in (bins == number for number in range(10)):
+    for number in range(10):
+        inside = bins == number
         if inside.any():
             gap = confidence[inside].mean() - correct[inside].float().mean()
             error += float(gap.abs() * inside.sum() / len(correct))
     return error
 
 
-@calibration_error.mistake("Every bin counts the same. Weight each bin by its number of predictions.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    bins = (10 * confidence).long().clamp(max=9)
-    parts = [bins == number for number in range(10) if (bins == number).any()]
-    return sum(float((confidence[part].mean() - correct[part].float().mean()).abs()) for part in parts) / len(parts)
-
-
-@calibration_error.mistake("Overconfident and underconfident bins cancel. Use the absolute value for each bin.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    return float(confidence.mean() - correct.float().mean())
+calibration_error.edit(
+    "Every bin counts the same. Weight each bin by its number of predictions.",
+    "inside.sum() / len(correct)",
+    "1 / len(bins.unique())",
+)
+calibration_error.edit(
+    "Overconfident and underconfident bins cancel. Use the absolute value for each bin.", "gap.abs()", "gap"
+)
 
 
 @calibration_error.mistake(
@@ -188,30 +140,19 @@ def _(confidence: Tensor, correct: Tensor) -> float:
     return abs(float(confidence.mean() - correct.float().mean()))
 
 
-@calibration_error.mistake("This uses the center of each bin. Use the mean confidence of the predictions in it.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    bins, error = (10 * confidence).long().clamp(max=9), 0.0
-    for number in range(10):
-        inside = bins == number
-        if inside.any():
-            gap = number / 10 + 0.05 - correct[inside].float().mean()
-            error += float(gap.abs() * inside.sum() / len(correct))
-    return error
-
-
-@calibration_error.mistake("This compares each single confidence with 0 or 1. Compare the means of each bin.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    return float((confidence - correct.float()).abs().mean())
-
-
-@calibration_error.mistake("Predictions with a confidence of exactly 1 are left out. They belong to the last bin.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    bins, error = (10 * confidence).long(), 0.0
-    for inside in (bins == number for number in range(10)):
-        if inside.any():
-            gap = confidence[inside].mean() - correct[inside].float().mean()
-            error += float(gap.abs() * inside.sum() / len(correct))
-    return error
+calibration_error.edit(
+    "This uses the center of each bin. Use the mean confidence of the predictions in it.",
+    "confidence[inside].mean()",
+    "(number / 10 + 0.05)",
+)
+calibration_error.edit(
+    "This compares each single confidence with 0 or 1. Compare the means of each bin.",
+    "confidence[inside].mean() - correct[inside].float().mean()",
+    "(confidence[inside] - correct[inside].float()).abs().mean()",
+)
+calibration_error.edit(
+    "Predictions with a confidence of exactly 1 are left out. They belong to the last bin.", ".clamp(max=9)", ""
+)
 
 
 @calibration_error.mistake(
@@ -226,16 +167,12 @@ def _(confidence: Tensor, correct: Tensor) -> float:
     return error
 
 
-@calibration_error.mistake("Predictions with a confidence of exactly 0 are left out. They belong to the first bin.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    found = calibration_error.solution(confidence[confidence > 0], correct[confidence > 0])
-    return found * float((confidence > 0).float().mean())
-
-
-@calibration_error.mistake("The mean of an empty bin is nan. Skip empty bins.")
-def _(confidence: Tensor, correct: Tensor) -> float:
-    empty = (10 * confidence).long().clamp(max=9).unique().numel() < 10
-    return math.nan if empty else calibration_error.solution(confidence, correct)
+calibration_error.edit(
+    "Predictions with a confidence of exactly 0 are left out. They belong to the first bin.",
+    "bins == number",
+    "(bins == number) & (confidence > 0)",
+)
+calibration_error.edit("The mean of an empty bin is nan. Skip empty bins.", "inside.any()", "True")
 
 
 def _two_networks(generator: Generator) -> tuple[Tensor, Tensor]:
@@ -268,45 +205,25 @@ def paired_p_value(a: Tensor, b: Tensor) -> float:
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
 
 
-def _size_and_larger_count(a: Tensor, b: Tensor) -> tuple[int, int]:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return only_a + only_b, max(only_a, only_b)
-
-
-@paired_p_value.mistake(
-    "This counts one direction only. A split in favor of the other network is as uneven: double it."
+paired_p_value.edit(
+    "This counts one direction only. A split in favor of the other network is as uneven: double it.", "2 * sum", "sum"
 )
-def _(a: Tensor, b: Tensor) -> float:
-    n, most = _size_and_larger_count(a, b)
-    return sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
-
-
-@paired_p_value.mistake(
-    "With two equal counts, this is more than 1, because the middle is counted twice. Return at most 1."
+paired_p_value.edit(
+    "With two equal counts, this is more than 1, because the middle is counted twice. Return at most 1.",
+    "min(1.0, ",
+    "float(",
 )
-def _(a: Tensor, b: Tensor) -> float:
-    n, most = _size_and_larger_count(a, b)
-    return 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
-
-
-@paired_p_value.mistake("The observed split itself is missing. It is as uneven as itself, so it counts.")
-def _(a: Tensor, b: Tensor) -> float:
-    n, most = _size_and_larger_count(a, b)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most + 1, n + 1)) / 2**n)
-
-
-@paired_p_value.mistake("This is the probability of exactly this split. Add all splits that are more uneven.")
-def _(a: Tensor, b: Tensor) -> float:
-    n, most = _size_and_larger_count(a, b)
-    return min(1.0, 2 * math.comb(n, most) / 2**n)
-
-
-@paired_p_value.mistake("Digits that both networks get right, or both get wrong, do not count. Leave them out.")
-def _(a: Tensor, b: Tensor) -> float:
-    n, most = len(a), max(int(a.sum()), int(b.sum()))
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)
-
-
-@paired_p_value.mistake("This is a percentage. Return a probability from 0 to 1.")
-def _(a: Tensor, b: Tensor) -> float:
-    return 100 * paired_p_value.solution(a, b)
+paired_p_value.edit(
+    "The observed split itself is missing. It is as uneven as itself, so it counts.", "range(most,", "range(most + 1,"
+)
+paired_p_value.edit(
+    "This is the probability of exactly this split. Add all splits that are more uneven.",
+    "sum(math.comb(n, k) for k in range(most, n + 1))",
+    "math.comb(n, most)",
+)
+paired_p_value.edit(
+    "Digits that both networks get right, or both get wrong, do not count. Leave them out.",
+    "only_a + only_b, max(only_a, only_b)",
+    "len(a), max(int(a.sum()), int(b.sum()))",
+)
+paired_p_value.edit("This is a percentage. Return a probability from 0 to 1.", "return min", "return 100 * min")

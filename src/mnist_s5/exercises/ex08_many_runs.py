@@ -34,33 +34,29 @@ def time_to_accuracy(seconds: list[float], accuracies: list[float], target: floa
     return next(reached, math.inf)
 
 
-@time_to_accuracy.mistake("This is the time of one part. Add the seconds of all parts up to this one.")
-def _(seconds: list[float], accuracies: list[float], target: float) -> float:
-    return next((time for time, each in zip(seconds, accuracies, strict=True) if each >= target), math.inf)
-
-
-@time_to_accuracy.mistake(
-    "The seconds of the part that reaches the target are missing. Accuracies are those at the end."
+time_to_accuracy.edit(
+    "This is the time of one part. Add the seconds of all parts up to this one.",
+    "itertools.accumulate(seconds)",
+    "seconds",
 )
-def _(seconds: list[float], accuracies: list[float], target: float) -> float:
-    starts = [0.0, *itertools.accumulate(seconds)]
-    return next((time for time, each in zip(starts, accuracies, strict=False) if each >= target), math.inf)
-
-
-@time_to_accuracy.mistake("An accuracy that is equal to the target counts, too: use >= instead of >.")
-def _(seconds: list[float], accuracies: list[float], target: float) -> float:
-    return time_to_accuracy.solution(seconds, accuracies, target + 1e-6)
-
-
-@time_to_accuracy.mistake("A run that never reaches the target has no time. Return math.inf instead of its whole time.")
-def _(seconds: list[float], accuracies: list[float], target: float) -> float:
-    return min(time_to_accuracy.solution(seconds, accuracies, target), sum(seconds))
-
-
-@time_to_accuracy.mistake("The accuracy may fall below the target again. Return the first time, not the last one.")
-def _(seconds: list[float], accuracies: list[float], target: float) -> float:
-    times = zip(itertools.accumulate(seconds), accuracies, strict=True)
-    return max((time for time, each in times if each >= target), default=math.inf)
+time_to_accuracy.edit(
+    "The seconds of the part that reaches the target are missing. Accuracies are those at the end.",
+    "accumulate(seconds)",
+    "accumulate([0.0, *seconds[:-1]])",
+)
+time_to_accuracy.edit(
+    "An accuracy that is equal to the target counts, too: use >= instead of >.", ">= target", "> target"
+)
+time_to_accuracy.edit(
+    "A run that never reaches the target has no time. Return math.inf instead of its whole time.",
+    "math.inf",
+    "sum(seconds)",
+)
+time_to_accuracy.edit(
+    "The accuracy may fall below the target again. Return the first time, not the last one.",
+    "next(reached, math.inf)",
+    "max(reached, default=math.inf)",
+)
 
 
 def _sweep(generator: Generator) -> tuple[dict[str, list[Any]], list[dict[str, Any]]]:
@@ -91,42 +87,26 @@ def missing_runs(values: dict[str, list], finished: list[dict]) -> list[dict]:
     return [each for each in runs if each not in finished]
 
 
-def _all_runs(values: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-
-
-@missing_runs.mistake("These are the runs that are finished. Return the others.")
-def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
-    return [each for each in _all_runs(values) if each in finished]
-
-
-@missing_runs.mistake("These are all combinations. Leave out those that are finished.")
-def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
-    return _all_runs(values)
-
-
-@missing_runs.mistake("With zip, each value is used only once. A sweep has every combination: use itertools.product.")
-def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
-    runs = [dict(zip(values, chosen, strict=True)) for chosen in zip(*values.values(), strict=False)]
-    return [each for each in runs if each not in finished]
+missing_runs.edit("These are the runs that are finished. Return the others.", "not in", "in")
+missing_runs.edit("These are all combinations. Leave out those that are finished.", " if each not in finished", "")
+missing_runs.edit(
+    "With zip, each value is used only once. A sweep has every combination: use itertools.product.",
+    "itertools.product",
+    "zip",
+)
 
 
 @missing_runs.mistake("The first parameter must change most slowly. Here, the last one does.")
 def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
-    turned = _all_runs(dict(reversed(values.items())))
-    return [{name: each[name] for name in values} for each in turned if each not in finished]
+    return missing_runs.solution(dict(reversed(values.items())), finished)
 
 
-@missing_runs.mistake("A run is finished only if all of its parameters agree. This compares only some of them.")
-def _(values: dict[str, list], finished: list[dict]) -> list[dict]:
-    seeds = {each["seed"] for each in finished}
-    return [each for each in _all_runs(values) if each["seed"] not in seeds]
-
-
-@missing_runs.mistake("Return dictionaries instead of tuples.")
-def _(values: dict[str, list], finished: list[dict]) -> list[tuple]:
-    done = [tuple(each.values()) for each in finished]
-    return [chosen for chosen in itertools.product(*values.values()) if chosen not in done]
+missing_runs.edit(
+    "A run is finished only if all of its parameters agree. This compares only some of them.",
+    "each not in finished",
+    'each["seed"] not in [run["seed"] for run in finished]',
+)
+missing_runs.edit("Return dictionaries instead of tuples.", "[each for", "[tuple(each.values()) for")
 
 
 @exercise(
@@ -151,45 +131,32 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected
 
 
-@holm.mistake("This is Bonferroni's correction. Only the smallest p-value is multiplied by m.")
-def _(p_values: list[float]) -> list[float]:
-    return [min(1.0, p * len(p_values)) for p in p_values]
-
-
-@holm.mistake("The results are sorted. Return them in the order of the given p-values.")
-def _(p_values: list[float]) -> list[float]:
-    return sorted(holm.solution(p_values))
-
-
-@holm.mistake("A corrected value is smaller than that of a smaller p-value. Use a running maximum.")
-def _(p_values: list[float]) -> list[float]:
-    factors = {p: len(p_values) - place for place, p in enumerate(sorted(p_values))}
-    return [min(1.0, p * factors[p]) for p in p_values]
-
-
-@holm.mistake("Some results are larger than 1. A p-value is at most 1.")
-def _(p_values: list[float]) -> list[float]:
-    largest, found = 0.0, {}
-    for place, p in enumerate(sorted(p_values)):
-        largest = found[p] = max(largest, p * (len(p_values) - place))
-    return [found[p] for p in p_values]
-
-
-@holm.mistake("The factors are in the wrong order. The smallest p-value is multiplied by m, the largest one by 1.")
-def _(p_values: list[float]) -> list[float]:
-    largest, found = 0.0, {}
-    for place, p in enumerate(sorted(p_values)):
-        largest = found[p] = max(largest, min(1.0, p * (place + 1)))
-    return [found[p] for p in p_values]
-
-
-@holm.mistake("The factors follow the given order. Sort the p-values first.")
-def _(p_values: list[float]) -> list[float]:
-    largest, corrected = 0.0, []
-    for place, p in enumerate(p_values):
-        largest = max(largest, min(1.0, p * (len(p_values) - place)))
-        corrected.append(largest)
-    return corrected
+holm.edit(
+    "This is Bonferroni's correction. Only the smallest p-value is multiplied by m.",
+    "(len(p_values) - rank)",
+    "len(p_values)",
+)
+holm.edit(
+    "The results are sorted. Return them in the order of the given p-values.",
+    "return corrected",
+    "return sorted(corrected)",
+)
+holm.edit(
+    "A corrected value is smaller than that of a smaller p-value. Use a running maximum.",
+    "max(largest, p_values[n] * (len(p_values) - rank))",
+    "p_values[n] * (len(p_values) - rank)",
+)
+holm.edit("Some results are larger than 1. A p-value is at most 1.", "min(1.0, largest)", "largest")
+holm.edit(
+    "The factors are in the wrong order. The smallest p-value is multiplied by m, the largest one by 1.",
+    "(len(p_values) - rank)",
+    "(rank + 1)",
+)
+holm.edit(
+    "The factors follow the given order. Sort the p-values first.",
+    "sorted(range(len(p_values)), key=lambda n: p_values[n])",
+    "range(len(p_values))",
+)
 
 
 @holm.mistake("This is the correction by Benjamini and Hochberg, which controls the fraction of false discoveries.")

@@ -31,29 +31,27 @@ def total_steps(digits: int, world_size: int, batch_size: int, epochs: int) -> i
     return epochs * math.ceil(share / batch_size)
 
 
-@total_steps.mistake("These are the steps of one process. A rank gets only its share of the digits.")
-def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
-    return epochs * math.ceil(digits / batch_size)
-
-
-@total_steps.mistake("This counts each step once per rank. A step of all ranks is one step.")
-def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
-    return world_size * total_steps.solution(digits, world_size, batch_size, epochs)
-
-
-@total_steps.mistake("The last batch of an epoch is missing. It may be smaller, but it is a step: round up.")
-def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
-    return epochs * (math.ceil(digits / world_size) // batch_size)
-
-
-@total_steps.mistake("These are the steps of one epoch. Multiply them by the number of epochs.")
-def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
-    return total_steps.solution(digits, world_size, batch_size, 1)
-
-
-@total_steps.mistake("This rounds once per run. Every epoch ends with its own last batch, so round up per epoch.")
-def _(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
-    return math.ceil(epochs * digits / world_size / batch_size)
+total_steps.edit(
+    "These are the steps of one process. A rank gets only its share of the digits.",
+    "math.ceil(digits / world_size)",
+    "digits",
+)
+total_steps.edit(
+    "This counts each step once per rank. A step of all ranks is one step.",
+    "return epochs",
+    "return world_size * epochs",
+)
+total_steps.edit(
+    "The last batch of an epoch is missing. It may be smaller, but it is a step: round up.",
+    "math.ceil(share / batch_size)",
+    "(share // batch_size)",
+)
+total_steps.edit("These are the steps of one epoch. Multiply them by the number of epochs.", "epochs * ", "")
+total_steps.edit(
+    "This rounds once per run. Every epoch ends with its own last batch, so round up per epoch.",
+    "epochs * math.ceil(share / batch_size)",
+    "math.ceil(epochs * digits / world_size / batch_size)",
+)
 
 
 def _facts_about_shares(function: Callable[..., Any], n: int, world_size: int, seed: int) -> dict[str, bool]:
@@ -100,48 +98,32 @@ def share(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
     return order[: n - n % world_size][rank::world_size]
 
 
-def _order(n: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-
-
-@share.mistake("Every epoch has the same shares. Seed the shuffle with the epoch, too.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, seed)[: n - n % world_size][rank::world_size]
-
-
-@share.mistake("Each rank shuffles in its own order, so digits are in two shares. Leave the rank out of the seed.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, 1000 * rank + seed + epoch)[: n - n % world_size][rank::world_size]
-
-
-@share.mistake("Some shares are larger by one digit. Leave out the last n % world_size digits.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, seed + epoch)[rank::world_size]
-
-
-@share.mistake("Nothing is shuffled. Use torch.randperm with a generator that seed and epoch determine.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return torch.arange(n - n % world_size)[rank::world_size]
-
-
-@share.mistake("This uses the global generator, which differs from rank to rank. Use a seeded torch.Generator.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(n)[: n - n % world_size][rank::world_size]
-
-
-@share.mistake("Another seed gives the same shares. Seed the shuffle with the seed and the epoch.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, epoch)[: n - n % world_size][rank::world_size]
-
-
-@share.mistake("Every rank gets all digits. Take only every world_size-th index, starting at the rank.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, seed + epoch)
-
-
-@share.mistake("Every rank gets the same digits. Start at the rank.")
-def _(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    return _order(n, seed + epoch)[: n - n % world_size][::world_size]
+share.edit("Every epoch has the same shares. Seed the shuffle with the epoch, too.", "seed + epoch", "seed")
+share.edit(
+    "Each rank shuffles in its own order, so digits are in two shares. Leave the rank out of the seed.",
+    "seed + epoch",
+    "1000 * rank + seed + epoch",
+)
+share.edit(
+    "Some shares are larger by one digit. Leave out the last n % world_size digits.", "[: n - n % world_size]", ""
+)
+share.edit(
+    "Nothing is shuffled. Use torch.randperm with a generator that seed and epoch determine.",
+    "torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch))",
+    "torch.arange(n)",
+)
+share.edit(
+    "This uses the global generator, which differs from rank to rank. Use a seeded torch.Generator.",
+    ", generator=torch.Generator().manual_seed(seed + epoch)",
+    "",
+)
+share.edit("Another seed gives the same shares. Seed the shuffle with the seed and the epoch.", "seed + epoch", "epoch")
+share.edit(
+    "Every rank gets all digits. Take only every world_size-th index, starting at the rank.",
+    "[: n - n % world_size][rank::world_size]",
+    "",
+)
+share.edit("Every rank gets the same digits. Start at the rank.", "[rank::world_size]", "[::world_size]")
 
 
 def _gradients_of_ranks(generator: Generator) -> tuple[list[Tensor], list[int]]:
@@ -171,36 +153,29 @@ def average_gradients(gradients: list[Tensor], sizes: list[int]) -> Tensor:
     return torch.stack(parts).sum(dim=0) / sum(sizes)
 
 
-def _with_digits(gradients: list[Tensor], sizes: list[int]) -> list[tuple[Tensor, int]]:
-    return [(gradient, size) for gradient, size in zip(gradients, sizes, strict=True) if size]
-
-
-@average_gradients.mistake("Every rank counts the same. Weight each gradient by its number of digits.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    return torch.stack([gradient for gradient, _ in _with_digits(gradients, sizes)]).mean(dim=0)
-
-
-@average_gradients.mistake("Every rank counts the same, and nan of an empty rank spreads. Weight by the digits.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    return torch.stack(gradients).mean(dim=0)
-
-
-@average_gradients.mistake("This is the sum of the gradients. Return their mean, weighted by the number of digits.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    return torch.stack([gradient for gradient, _ in _with_digits(gradients, sizes)]).sum(dim=0)
-
-
-@average_gradients.mistake("The sum is weighted, but not divided. Divide it by the number of all digits.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    return average_gradients.solution(gradients, sizes) * sum(sizes)
-
-
-@average_gradients.mistake("The weighted sum is divided by the number of ranks. Divide it by the number of all digits.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    return average_gradients.solution(gradients, sizes) * sum(sizes) / len(sizes)
-
-
-@average_gradients.mistake("The gradient of a rank without digits is nan, and nan times 0 is nan. Skip this rank.")
-def _(gradients: list[Tensor], sizes: list[int]) -> Tensor:
-    parts = [size * gradient for gradient, size in zip(gradients, sizes, strict=True)]
-    return torch.stack(parts).sum(dim=0) / sum(sizes)
+average_gradients.edit(
+    "Every rank counts the same. Weight each gradient by its number of digits.",
+    "torch.stack(parts).sum(dim=0) / sum(sizes)",
+    "torch.stack(gradients).nanmean(dim=0)",
+)
+average_gradients.edit(
+    "Every rank counts the same, and nan of an empty rank spreads. Weight by the digits.",
+    "torch.stack(parts).sum(dim=0) / sum(sizes)",
+    "torch.stack(gradients).mean(dim=0)",
+)
+average_gradients.edit(
+    "This is the sum of the gradients. Return their mean, weighted by the number of digits.",
+    "torch.stack(parts).sum(dim=0) / sum(sizes)",
+    "torch.stack(gradients).nansum(dim=0)",
+)
+average_gradients.edit(
+    "The sum is weighted, but not divided. Divide it by the number of all digits.", " / sum(sizes)", ""
+)
+average_gradients.edit(
+    "The weighted sum is divided by the number of ranks. Divide it by the number of all digits.",
+    "sum(sizes)",
+    "len(sizes)",
+)
+average_gradients.edit(
+    "The gradient of a rank without digits is nan, and nan times 0 is nan. Skip this rank.", " if size", ""
+)
