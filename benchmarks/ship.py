@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from record import record
 from scipy.optimize import minimize_scalar
-from torch import Tensor, nn
+from torch import Tensor
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
@@ -20,12 +20,6 @@ from mnist_s5.files import PRETRAINED_WEIGHTS
 from mnist_s5.training.checkpoint import save_checkpoint
 
 RUN = "runs/best-mnist-1"
-
-
-@torch.no_grad()
-def predictions(model: nn.Module, dataset: s5.DigitDataset, device: torch.device) -> Tensor:
-    """Return log-probabilities, float [N, 10], on the CPU."""
-    return torch.cat([model(images).cpu() for images, _ in DeviceLoader(dataset, device=device)])
 
 
 def best_temperature(log_probs: Tensor, labels: Tensor) -> float:
@@ -65,14 +59,15 @@ def main() -> None:
         sys.exit(f"{RUN} has another recipe than today's {recipe.name}. Train it again: python benchmarks/train.py")
     rest, val_set = s5.train_val_split(train_set)
     other, _ = s5.fit(recipe, rest, val_set, seed=facts["seed"], device=device)
-    temperature = best_temperature(predictions(other, val_set, device), val_set.targets)
-    before = predictions(model.to(device), test_set, device)
+    temperature = best_temperature(*s5.predict(other, device, DeviceLoader(val_set, device=device)))
+    test_loader = DeviceLoader(test_set, device=device)
+    before, labels = s5.predict(model.to(device), device, test_loader)
     scale(model, temperature)
-    after = predictions(model, test_set, device)
+    after, _ = s5.predict(model, device, test_loader)
     if not torch.equal(before.argmax(dim=1), after.argmax(dim=1)):
         sys.exit("The temperature changes predictions, because some probabilities are nearly equal.")
-    scores = {f"{name}_before": value for name, value in calibration(before, test_set.targets).items()}
-    scores |= {f"{name}_after": value for name, value in calibration(after, test_set.targets).items()}
+    scores = {f"{name}_before": value for name, value in calibration(before, labels).items()}
+    scores |= {f"{name}_after": value for name, value in calibration(after, labels).items()}
     facts |= {"test_loss": scores["test_loss_after"], "temperature": temperature}
     save_checkpoint(model, PRETRAINED_WEIGHTS, **facts)
     print(record("temperature", temperature=temperature, test_accuracy=facts["test_accuracy"], **scores).name)

@@ -28,11 +28,10 @@ BEFORE: dict[str, dict[str, Any]] = {  # on MNIST
 }
 
 
-@torch.inference_mode()
 def mistakes(model: nn.Module, dataset: s5.DigitDataset, device: torch.device) -> list[int]:
     """Return the indices of the digits that the network misclassifies."""
-    wrong = [model(images).argmax(dim=1) != labels for images, labels in DeviceLoader(dataset, device=device)]
-    return torch.cat(wrong).nonzero().flatten().tolist()
+    log_probs, labels = s5.predict(model, device, DeviceLoader(dataset, device=device))
+    return (log_probs.argmax(dim=1) != labels).nonzero().flatten().tolist()
 
 
 def main(name: str, source: str, seeds: list[int], out: str) -> None:

@@ -18,10 +18,12 @@ from torch.optim import SGD, Optimizer
 
 from ..data.digits import DigitDataset, load_mnist, normalize
 from ..data.download import data_folder, local_file
+from ..data.loaders import DeviceLoader
 from ..device import seed_everything
 from ..metrics import recorded
 from ..model import Net
 from ..training.checkpoint import load_checkpoint
+from ..training.loops import predict
 
 Function = Callable[..., Any]
 
@@ -34,11 +36,9 @@ def _digits() -> tuple[DigitDataset, DigitDataset]:
 
 
 @cache
-@torch.no_grad()
 def _predictions() -> tuple[Tensor, Tensor]:
     """Return the log-probabilities of the pretrained network for the test digits, [N, 10], and the labels."""
-    model, test_set = load_checkpoint()[0], _digits()[1]
-    return torch.cat([model(normalize(images[:, None])) for images in test_set.data.split(500)]), test_set.targets
+    return predict(load_checkpoint()[0], "cpu", DeviceLoader(_digits()[1]))
 
 
 def _named(dataset: DigitDataset, part: str = "test") -> str:
