@@ -38,7 +38,7 @@ if __name__ == "__main__":
         client = NotebookClient(notebook, resources={"metadata": {"path": str(FOLDER)}}, kernel_name="python3")
         client.record_timing, client.coalesce_streams, client.timeout = False, True, None
         client.extra_arguments = ["--log-level=ERROR"]
-        with TemporaryDirectory() as runs:  # empty, so 03 shows the pretrained weights
+        with TemporaryDirectory() as runs:  # what the notebooks write is not kept
             os.environ["MNIST_S5_RUNS"] = runs
             client.execute()
         clean(notebook)

@@ -27,6 +27,17 @@ def test_the_ablation_begins_at_the_reference_and_ends_at_fast(benchmark: Module
     assert replace(recipes[-1], name="fast") == s5.get_recipe("fast", epochs=benchmark.EPOCHS)
 
 
+@pytest.mark.parametrize(("recipe", "epochs"), [("fast", 1.1), ("reference", 0.5)])
+@pytest.mark.parametrize("benchmark", ["bare"], indirect=True)
+def test_the_bare_loop_is_fit(benchmark: ModuleType, recipe: str, epochs: float) -> None:
+    sets = [s5.DigitDataset(each.data[::4], each.targets[::4], "sample") for each in s5.load_mnist("sample")]
+    chosen = s5.get_recipe(recipe, "sample", epochs=epochs)
+    bare, score = benchmark.bare(chosen, *sets, seed=2, device=torch.device("cpu"))
+    model, history = s5.fit(chosen, *sets, seed=2, device="cpu")
+    assert all(map(torch.equal, bare.parameters(), model.parameters()))
+    assert score == (history[-1].test_loss, history[-1].test_accuracy)
+
+
 @pytest.mark.parametrize("benchmark", ["ablation"], indirect=True)
 def test_the_recorded_ablation_is_of_these_recipes(benchmark: ModuleType) -> None:
     recorded: dict[str, Any] = json.loads((BENCHMARKS / "results" / "ablation.json").read_text())

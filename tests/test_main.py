@@ -195,7 +195,7 @@ def test_a_terminal_without_unicode(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
 def test_a_timeout_is_a_number_of_seconds(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["run", "--timeout", text])
+        main(["run", "--cell-timeout", text])
     assert "It must be a whole number, at least 1" in capsys.readouterr().err
 
 

@@ -61,7 +61,7 @@ def source_sha256() -> str:
     """Return the hash of the package's Python files. It differs between any two versions of the course."""
     folder = Path(__file__).parent
     paths = [path for path in sorted(folder.rglob("*.py")) if (path.parent / "__init__.py").exists()]
-    # Read as text, because line ends differ between systems.
+    # As text, because line ends differ between systems.
     return sha256(*(f"{path.relative_to(folder).as_posix()}\n{path.read_text('utf-8')}".encode() for path in paths))
 
 

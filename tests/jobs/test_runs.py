@@ -125,7 +125,7 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "endless.ipynb")
     (tmp_path / "out").mkdir()
     with pytest.raises(RunError, match=r"endless stopped: a cell took more than 2 seconds \(see .*endless-unfinished"):
-        runs.run_notebook(tmp_path / "endless.ipynb", tmp_path / "out", {}, timeout=2)
+        runs.run_notebook(tmp_path / "endless.ipynb", tmp_path / "out", {}, cell_timeout=2)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["endless-unfinished.ipynb"]
 
 
