@@ -1,6 +1,7 @@
-"""A whole training run in one file, in the order of execution, without files, checks, and options.
+"""A whole training run in one function, in the order of execution: `fit` without checks, files, and options.
 
-It ends with the same weights as `fit`, bit for bit. python benchmarks/bare.py trains one epoch of `fast`.
+The parts that a recipe determines come from the package. It ends with the same weights as `fit`, bit for bit.
+python benchmarks/bare.py trains one epoch of `fast`.
 """
 
 import math

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import re
@@ -97,6 +98,21 @@ def test_parameters_are_explained(path: Path) -> None:
     for name, kind, comment in declared:
         assert f"{name}: {kind} (default" in said
         assert comment in said
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_overwrites_a_parameter(path: Path) -> None:
+    """Otherwise, running the first cells again would fail. Only `device` is replaced by what it names."""
+    code = [cell for cell in load(path).cells if cell.cell_type == "code"]
+    assigned = {
+        node.id
+        for cell in code
+        if cell.id not in ("setup", "parameters")
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    parameters = next(cell for cell in code if cell.id == "parameters").source
+    assert assigned & set(re.findall(r"^(\w+):", parameters, re.MULTILINE)) <= {"device"}
 
 
 @pytest.mark.slow
@@ -291,7 +307,7 @@ def test_03_names_a_run_that_it_cannot_use(tmp_path: Path, capsys: Any) -> None:
     recipe, sets = s5.get_recipe("reference", epochs=0.1), s5.load_mnist("sample")
     s5.fit(recipe, *sets, device="cpu", folder=tmp_path / "mine", network=Linear)
     for words, said in (
-        (["--out", str(tmp_path / "mine")], "mine.model.safetensors is of another network than Net"),
+        (["--out", str(tmp_path / "mine")], "mine.model.safetensors holds another network's weights"),
         (["-p", "weights", str(tmp_path / "mnie"), "--out", str(tmp_path / "new")], "There are no weights in .*mnie"),
     ):
         assert main(["run", "03_summary", "-p", "source", "sample", *words]) == 1

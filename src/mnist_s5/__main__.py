@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     from .jobs.parameters import parse_parameters
-    from .jobs.runs import find_notebooks, new_run, run_notebook
+    from .jobs.runs import ERROR_FILE, find_notebooks, new_run, run_notebook
     from .metrics import read_metrics
 
     notebooks = find_notebooks(args.notebooks or ["all"])
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     for notebook, parameters in zip(notebooks, values, strict=True):
         print(notebook.stem, file=sys.stderr)
         run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters, args.cell_timeout)
+    (folder / ERROR_FILE).unlink(missing_ok=True)  # of a sweep in which this run failed
     after = read_metrics(folder)
     if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
@@ -48,7 +49,7 @@ def sweep(args: argparse.Namespace) -> int:
     from .jobs import sweep
     from .jobs.compare import read_runs
     from .jobs.parameters import RunError
-    from .jobs.runs import find_notebooks, new_run
+    from .jobs.runs import ERROR_FILE, find_notebooks, new_run
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
     if bool(args.each) == bool(args.notebooks):
@@ -69,9 +70,9 @@ def sweep(args: argparse.Namespace) -> int:
     with closing(results), tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
         for run, error in results:
             bar.update()
-            (run.folder / sweep.ERROR_FILE).unlink(missing_ok=True)
+            (run.folder / ERROR_FILE).unlink(missing_ok=True)
             if error:
-                atomic_write(run.folder / sweep.ERROR_FILE, error.encode())
+                atomic_write(run.folder / ERROR_FILE, error.encode())
                 tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
     table = read_runs(*(run.folder for run in runs))
     table.drop(columns="history").to_csv(folder / "runs.csv", index=False)

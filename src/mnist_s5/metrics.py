@@ -58,7 +58,7 @@ def sha256(*parts: bytes) -> str:
 
 
 def source_sha256() -> str:
-    """Return the hash of the package's Python files. It differs between any two versions of the course."""
+    """Return a hash of the package's Python files, to tell whether two runs used the same code."""
     folder = Path(__file__).parent
     paths = [path for path in sorted(folder.rglob("*.py")) if (path.parent / "__init__.py").exists()]
     # As text, because line ends differ between systems.
@@ -92,9 +92,10 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: str | Path, **metrics: Any) -> None:
-    """Add metrics to the folder's metrics.json, beside the machine, the versions, and the peak memory of this process.
+    """Add metrics to the folder's metrics.json, beside the machine, the versions, and the peak memory.
 
-    What the first call says about the machine is kept. NumPy and torch values become plain numbers and lists.
+    What the first call says about the machine is kept. The peak memory is the highest of all processes that wrote here.
+    NumPy and torch values become plain numbers and lists.
 
     Raises:
         ValueError: If a metric contains NaN or infinity, which JSON does not have.
@@ -104,7 +105,7 @@ def write_metrics(folder: str | Path, **metrics: Any) -> None:
     facts = describe_machine() | read_metrics(folder)
     status = Path("/proc/self/status")  # Linux only. getrusage would include the memory of the parent process.
     if peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else ""):
-        facts["peak_memory_mb"] = int(peak[1]) * 1024 // 10**6
+        facts["peak_memory_mb"] = max(int(peak[1]) * 1024 // 10**6, facts.get("peak_memory_mb", 0))
     atomic_write(Path(folder).expanduser() / "metrics.json", to_json(facts | metrics, indent=1).encode())
 
 

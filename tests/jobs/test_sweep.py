@@ -214,7 +214,6 @@ def test_groups_have_the_same_facts_except_the_seed(tmp_path: Path, recorded_fac
     names = {
         "network_sha256": "another activation",
         "data_sha256": "other digits of the same number",
-        "network": "another dropout",
         "label_smoothing": 0.5,
     }
     for number, (fact, value) in enumerate(names.items()):
@@ -222,7 +221,7 @@ def test_groups_have_the_same_facts_except_the_seed(tmp_path: Path, recorded_fac
     for seed in (1, 2):
         record(tmp_path / f"{10 + seed}", 90, **recorded_facts | {"seed": seed})
     groups, _ = compare_runs(read_runs(tmp_path))
-    assert groups["runs"].tolist() == [1, 1, 1, 1, 2]
+    assert groups["runs"].tolist() == [1, 1, 1, 2]
 
 
 def test_repeated_runs_count_once(
@@ -239,13 +238,16 @@ def test_repeated_runs_count_once(
     groups, differences = compare_runs(read_runs(tmp_path / "equal"))
     assert groups["runs"].tolist() == [1, 1]
     assert differences["p"].isna().all()
+    for threshold in (0.5, 0.9):  # a parameter that is not one of the facts
+        record(tmp_path / "other" / f"threshold={threshold},seed=1", 90 + threshold, **recorded_facts)
+    assert read_runs(tmp_path / "other")["status"].tolist() == ["finished"] * 2
     once = compare_runs(read_runs(tmp_path / "sweep"))
     twice = compare_runs(read_runs(tmp_path / "sweep", tmp_path / "copy"))
     for one, other in zip(once, twice, strict=True):
         pd.testing.assert_frame_equal(one, other)
     assert main(["compare", str(tmp_path / "sweep"), str(tmp_path / "copy")]) == 0
     said = capsys.readouterr().out
-    assert "(repeated) is not counted. It is the same run as sweep/learning_rate=0.1,seed=1." in said
+    assert "(repeated) is not counted. It repeats sweep/learning_rate=0.1,seed=1." in said
 
 
 def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:
@@ -266,6 +268,11 @@ def test_runs_with_the_same_recipe_and_other_epochs_are_not_mixed(tmp_path: Path
         )
     groups, _ = compare_runs(read_runs(tmp_path))
     assert groups["runs"].to_dict() == {"epochs=1": 2, "epochs=2": 2}  # the batch size does not divide them further
+
+
+def test_an_interrupted_run_of_fit_is_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "epoch-000003.pt").touch()
+    assert read_runs(tmp_path)["status"].tolist() == ["unfinished"]
 
 
 def test_a_corrupted_or_cheating_run_does_not_spoil_the_table(tmp_path: Path) -> None:

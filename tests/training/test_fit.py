@@ -288,7 +288,7 @@ def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
     for sets, how, why in (
         (few, {"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
         (few, {"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
-        (few, {"network": Small}, "network is Net.* in the folder, and Small"),
+        (few, {"network": Small}, r"trainable_parameters is 593200 in the folder, .*, network \(by its SHA-256\) is"),
         ((other, test_set), {}, r"data \(by its SHA-256\) is \w{16} in the folder, and \w{16} in this call"),
         ((train_set, other), {}, r"test_images is 100 in the folder, and 640 in this call, data \(by its SHA-256\)"),
     ):
@@ -539,6 +539,11 @@ class Dropout(Linear):
         return F.dropout(x.flatten(1), 0.5, self.training)
 
 
+class OtherGradients(Linear):
+    def activation(self, x: Tensor) -> Tensor:
+        return x + (F.relu(x) - x).detach()  # a straight-through estimator
+
+
 class OwnWeights(Linear):
     def __init__(self) -> None:
         super().__init__()
@@ -571,7 +576,7 @@ def short_run(folder: Path | None, network: Callable[[], nn.Module], **how: Any)
     return s5.fit(recipe, *sets, device="cpu", folder=folder, network=network, progress=False, **how)
 
 
-@pytest.mark.parametrize("other", [NoFeatures, Tanh, Dropout, OwnWeights, OwnTensor, with_hook])
+@pytest.mark.parametrize("other", [NoFeatures, Tanh, Dropout, OtherGradients, OwnWeights, OwnTensor, with_hook])
 def test_a_network_that_computes_something_else_is_not_resumed(tmp_path: Path, other: Callable[[], nn.Module]) -> None:
     """All have the same weights, and the same code of `forward`."""
     whole = short_run(tmp_path, Linear)
@@ -579,6 +584,21 @@ def test_a_network_that_computes_something_else_is_not_resumed(tmp_path: Path, o
     with pytest.raises(CheckpointError, match=r"contains a different run: network \(by its SHA-256\) is \w{16} in"):
         short_run(tmp_path, other)
     assert same(short_run(tmp_path, Linear), whole)
+
+
+def test_a_network_that_computes_the_same_is_resumed_whatever_its_code(tmp_path: Path, capsys: Any) -> None:
+    class Renamed(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def activation(self, x: Tensor) -> Tensor:
+            return self.relu(x)
+
+    whole = short_run(tmp_path, Linear)
+    capsys.readouterr()
+    assert same(short_run(tmp_path, Renamed), whole)
+    assert "NOTICE: network is Linear( (layer)" in capsys.readouterr().err
 
 
 def test_a_network_that_takes_only_float32_is_identified_too(tmp_path: Path) -> None:

@@ -40,14 +40,14 @@ class DeviceLoader:
     Args:
         dataset: The digits.
         batch_size: Images per batch. The last batch may be smaller.
-        augment: Called with each batch, uint8 [N, 1, 28, 28], and the number of steps before it, returns the augmented
+        augment: Called with a batch, uint8 [N, 1, 28, 28], and the number of earlier steps. Returns the augmented
             images, with values from 0 to 255.
         shuffle: Whether to reshuffle every epoch.
         device: Device that holds the data.
 
     Attributes:
-        epoch: Zero-based index of the epoch that the next iteration yields. Set it before each epoch if `augment`
-            changes during a run, as with `DistributedSampler.set_epoch`.
+        epoch: Zero-based index of the epoch, from which the number of earlier steps follows. `fit` sets it before each
+            epoch.
     """
 
     def __init__(

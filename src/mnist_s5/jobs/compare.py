@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
@@ -16,14 +17,15 @@ from ..messages import did_you_mean
 from ..metrics import MetricsError, read_metrics
 from ..training.recipes import Recipe
 from .parameters import RunError
-from .sweep import ERROR_FILE
+from .runs import ERROR_FILE
 
 # What identifies a run of `fit`, without the seed, as in metrics.json. The readable facts come first.
 FACTS = (
     *("dataset", "recipe", *(field.name for field in fields(Recipe) if field.name != "name")),
-    *("train_images", "test_images", "trainable_parameters", "data_sha256", "network_sha256", "network"),
+    *("train_images", "test_images", "trainable_parameters", "data_sha256", "network_sha256"),
 )
-_SPLITS = 20_000  # at most so many ways to split the runs of two groups are tried
+_RESUME_FILES = "epoch-*.pt"
+_SPLITS = 20_000  # maximum number of splits in a permutation test
 
 
 def read_runs(*folders: str | Path) -> pd.DataFrame:
@@ -34,11 +36,15 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
 
     Returns:
         The columns `run` (the folder's name), `group` (the facts and parameters that tell groups of runs apart, such as
-        "recipe=fast"; runs of a group differ only in their seeds), `status` ("finished"; "failed": an error was
-        recorded, or metrics.json is corrupted; "unfinished": interrupted; "missing": not started; "repeated": the
-        same run, with the same seed, is already in the table), `error` (why a run failed, or which one it repeats),
-        `history`, and a column for each number and text in metrics.json, such as `test_accuracy` in percent, or
-        `data.pixel_mean`. For a run of a sweep, the parameters in its name are columns, too.
+        "recipe=fast"), `status`, `error` (why a run failed, or which one it repeats), `history`, and a column for each
+        number and text in metrics.json, such as `test_accuracy` in percent, or `data.pixel_mean`. For a run of a sweep,
+        the parameters in its name are columns, too.
+
+        The runs of a group agree in all facts and parameters except the seed. Their devices and versions may differ.
+
+        The status is "finished", "failed" (an error was recorded, or metrics.json is corrupted), "unfinished"
+        (interrupted), "missing" (not started), or "repeated" (a run of `fit` with the same facts, parameters, and seed
+        is already in the table).
 
     Raises:
         RunError: If a folder does not exist, or there are no runs.
@@ -60,7 +66,7 @@ def _runs_in(folder: Path) -> list[Path]:
         raise RunError(f"There is no folder {folder}. Pass the folder of a run or of a sweep.")
     if folder.is_file():  # such as runs.csv
         return []
-    if (folder / "metrics.json").exists() or (folder / ERROR_FILE).exists() or any(folder.glob("*.ipynb")):
+    if any(any(folder.glob(pattern)) for pattern in ("metrics.json", ERROR_FILE, "*.ipynb", _RESUME_FILES)):
         return [folder]
     runs = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     if not runs:
@@ -77,7 +83,8 @@ def _read(folder: Path) -> dict[str, Any]:
     except MetricsError as corrupted:
         why = why or str(corrupted)
     ended = "finished" if metrics or any(folder.glob("*.ipynb")) else "missing"
-    status = "failed" if why else "unfinished" if any(folder.glob("*-unfinished.ipynb")) else ended
+    interrupted = any(folder.glob("*-unfinished.ipynb")) or (not metrics and any(folder.glob(_RESUME_FILES)))
+    status = "failed" if why else "unfinished" if interrupted else ended
     flat = pd.json_normalize(metrics).to_dict("records")[0] if metrics else {}
     named = dict(re.findall(r"(\w+)=([^,]*)", folder.name))
     ours = {"run": folder.name, "group": "", "status": status, "error": why}
@@ -85,25 +92,33 @@ def _read(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name == "history" or not isinstance(value, list)}
 
 
-def _mark_repeated(rows: list[dict[str, Any]], names: list[str]) -> None:
-    """Mark the runs of `fit` that are equal to an earlier one in all facts and the seed. They prove nothing new."""
-    first: dict[tuple[Any, ...], str] = {}
-    for row, name in zip(rows, names, strict=True):
-        facts = tuple(row.get(fact) for fact in ("seed", *FACTS))
+def _names_in(runs: Iterable[str]) -> list[str]:
+    """Return the names of the parameters in the names of runs, such as recipe=fast,seed=1."""
+    return [*dict.fromkeys(re.findall(r"(\w+)=", " ".join(runs)))]
+
+
+def _mark_repeated(rows: list[dict[str, Any]], places: list[str]) -> None:
+    """Mark the runs of `fit` that are equal to an earlier one in all facts, parameters, and the seed."""
+    names = ["seed", *FACTS, *_names_in(row["run"] for row in rows)]
+    first: dict[tuple[Any, ...], tuple[str, Any]] = {}
+    for row, place in zip(rows, places, strict=True):
         if row["status"] == "finished" and row.get("network_sha256"):
-            if facts in first:
-                row |= {"status": "repeated", "error": f"It is the same run as {first[facts]}."}
-            else:
-                first[facts] = name
+            accuracy = row.get("test_accuracy")
+            earlier, result = first.setdefault(tuple(row.get(name) for name in names), (place, accuracy))
+            if earlier != place:
+                but = "" if accuracy == result else ", and has another result"
+                row |= {"status": "repeated", "error": f"It repeats {earlier}{but}."}
 
 
 def _columns_that_vary(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that define the groups, of all facts that identify a run except the seed, and the parameters
-    of a sweep. A column is left out if those before it already separate the same runs."""
-    named = re.findall(r"(\w+)=", " ".join(runs["run"]))
+    """Choose the facts and the parameters of a sweep that tell the groups apart.
+
+    The seed and the student do not define a group. A column is left out if those before it already separate the same
+    runs.
+    """
     chosen: list[str] = []
     count = 1
-    for name in dict.fromkeys((*FACTS, *named)):
+    for name in dict.fromkeys((*FACTS, *_names_in(runs["run"]))):
         if name in runs and name not in ("seed", "student"):
             more = runs.groupby([*chosen, name], dropna=False).ngroups
             if more > count:

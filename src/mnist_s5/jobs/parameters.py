@@ -124,9 +124,11 @@ def _from_text(text: str, kind: str) -> Any:
     if bare == "str":
         return text
     value = _literal(text.title() if text.lower() in ("true", "false", "none") else text)
-    return (
-        text if value is ... else float(value) if bare == "float" and type(value) is int and len(text) < 300 else value
-    )
+    if value is ...:
+        return text
+    if bare == "float" and type(value) is int and len(text) < 300:  # a longer one is not a finite float
+        return float(value)
+    return value
 
 
 def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ from ..files import (
 from ..messages import did_you_mean
 from .parameters import RunError
 
+ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
+
 
 def new_run(run_dir: str = "") -> Path:
     """Create the run's folder: the given one, or a new one in `runs_folder`, named after the time.
@@ -50,9 +52,11 @@ def find_weights(weights: str = "auto", run_dir: str | Path = "") -> Path:
     Raises:
         FileNotFoundError: If there is no such file.
     """
+    trained = Path(run_dir).expanduser() / MODEL_FILE
+    if weights == "auto" and run_dir and trained.is_file():
+        return trained
     if weights in ("auto", "pretrained"):
-        trained = Path(run_dir).expanduser() / MODEL_FILE
-        return trained if weights == "auto" and trained.is_file() else PRETRAINED_WEIGHTS
+        return PRETRAINED_WEIGHTS
     for path in (Path(weights).expanduser(), course_folder() / weights):
         for file in (path, path / MODEL_FILE):
             if file.is_file():

@@ -21,8 +21,8 @@ from ..data.digits import load_mnist
 from ..files import atomic_write
 from ..metrics import sha256
 from .parameters import RunError, declared, parse_parameters
+from .runs import ERROR_FILE
 
-ERROR_FILE = "error.txt"  # in a run's folder: why the run failed
 LOG_FILE = "log.txt"  # in a run's folder: what `mnist-s5 run` wrote to standard error
 
 
@@ -34,17 +34,18 @@ class Run(NamedTuple):
     parameters: dict[str, str]
 
     def finished(self) -> bool:
-        """Return whether each notebook in the folder was executed with its current code and these parameters."""
+        """Return whether each notebook in the folder was executed with its current code and these parameters.
+
+        Changes in the package or the data are not noticed.
+        """
         if (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb")):
             return False
         try:
             values = parse_parameters(self.notebooks, list(self.parameters.items()))
         except RunError:  # the run will say what is wrong
             return False
-        return all(
-            _code(self.folder / path.name) == _code(path) != [] and _parameters(self.folder / path.name) == expected
-            for path, expected in zip(self.notebooks, values, strict=True)
-        )
+        pairs = zip(self.notebooks, values, strict=True)
+        return all(_was_executed(self.folder / path.name, path, expected) for path, expected in pairs)
 
 
 Results = Generator[tuple[Run, str], None, None]  # each run when it ends, with its error or ""
@@ -62,12 +63,15 @@ def _code(path: Path) -> list[str]:
     return [cell.source for cell in cells if cell.cell_type == "code" and added not in cell.metadata.get("tags", ())]
 
 
-def _parameters(path: Path) -> dict[str, Any]:
-    """Return the parameters that papermill passed to an executed notebook, without run_dir."""
+def _was_executed(result: Path, notebook: Path, parameters: dict[str, Any]) -> bool:
+    """Return whether a result is this notebook, executed by papermill with these parameters."""
     import nbformat
 
-    passed = dict(nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("parameters", {}))
-    return {name: value for name, value in passed.items() if name != "run_dir"}
+    code = _code(notebook)
+    if not code or _code(result) != code:
+        return False
+    passed = nbformat.read(result, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+    return {name: value for name, value in passed.items() if name != "run_dir"} == parameters
 
 
 def expand(text: str) -> list[str]:
@@ -104,8 +108,8 @@ def _name(parameters: dict[str, str]) -> str:
 
 
 def _for_file_name(value: str) -> str:
-    """Replace what a file name should not contain. A hash keeps values apart that would become equal."""
-    plain = re.sub(r"[^\w.+-]", "_", value)
+    """Replace characters that a file name should not have, and shorten it. Then add a hash, so values stay distinct."""
+    plain = re.sub(r"[^\w.+-]", "_", value)[:60]
     return plain if plain == value else f"{plain}-{sha256(value.encode())[:6]}"
 
 
@@ -123,7 +127,7 @@ def each_notebook(pattern: str, pairs: Sequence[tuple[str, str]], out: Path) -> 
     pattern = os.path.abspath(os.path.expanduser(pattern))
     top = os.path.dirname(re.split(r"[*?[]", pattern)[0])  # the folder before the first wildcard
     found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if path.endswith(".ipynb")]
-    runs, given = [], dict(pairs)
+    runs, given = [], {name: expand(text)[0] for name, text in pairs}
     for path in found:
         name = "-".join(path.relative_to(top).with_suffix("").parts)
         student = {"student": name} if any("student" in declared(code) for code in _code(path)) else {}

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..data.digits import normalize
+from ..training.checks import check_output
 from .find import FoundDigit, find_digits
 from .read import Picture
 
@@ -20,16 +21,13 @@ def classify(model: nn.Module, picture: Picture) -> list[FoundDigit]:
     images = normalize(torch.stack([digit.image for digit in found]))[:, None]
     modes = [(module, module.training) for module in model.modules()]
     try:
-        probabilities = model.eval()(images.to(next(model.parameters(), images))).float().exp().cpu()
+        log_probs = model.eval()(images.to(next(model.parameters(), images)))  # to the device and dtype of the model
     finally:
         for module, mode in modes:
             module.training = mode
-    sums = probabilities.sum(dim=-1)
-    if probabilities.shape != (len(found), 10) or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
-        raise ValueError(
-            f"Expected log-probabilities [{len(found)}, 10], got values whose exponentials do not sum to 1 "
-            f"({list(probabilities.shape)}). End forward() with log_softmax(x, dim=1), and check that no weight is NaN."
-        )
-    for digit, each in zip(found, probabilities, strict=True):
-        digit.probabilities = each
+    check_output(log_probs.cpu(), images, "The digits of a picture")
+    if log_probs.isnan().any():
+        raise ValueError("The network returns NaN. Build and train it again, with a lower learning rate.")
+    for digit, probabilities in zip(found, log_probs.float().exp().cpu(), strict=True):
+        digit.probabilities = probabilities
     return found

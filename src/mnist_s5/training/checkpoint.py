@@ -51,7 +51,7 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
         path: A file, or a run's folder.
 
     Returns:
-        The network, and the facts that were saved with it.
+        The network, and what `save_checkpoint` was told about it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -65,7 +65,9 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
     model = Net()
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
-        raise CheckpointError(f"{path} is of another network than Net. Choose another run, or load it yourself.")
+        raise CheckpointError(
+            f"{path} holds another network's weights, not Net's. Choose another run, or load it yourself."
+        )
     if "sha256" not in facts:
         raise CheckpointError(f"{path} has no checksum. Save the weights with save_checkpoint.")
     if facts["sha256"] != fingerprint(weights):

@@ -37,7 +37,8 @@ def make_model(recipe: Recipe, network: Network = Net, device: Device = "cpu") -
     """
     if not isinstance(recipe, Recipe):
         raise TypeError(f"Expected a Recipe, got {recipe!r}. Build one: get_recipe('fast').")
-    if isinstance(network, nn.Module) or not callable(network) or not isinstance(model := network(), nn.Module):
+    model = network() if callable(network) and not isinstance(network, nn.Module) else None
+    if not isinstance(model, nn.Module):
         raise TypeError("Expected network to be a class, or a function that builds a network. Pass network=MyNet.")
     if recipe.init == "he":
         for name, parameter in model.named_parameters():
@@ -92,7 +93,7 @@ def make_loaders(
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Return SGD, or Muon with SGD for the biases and the output layer."""
+    """Return SGD, or Muon with SGD for the biases and the output layer, which has to be the last weight matrix."""
     parameters = list(parameters)
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     if not recipe.muon:
@@ -162,14 +163,15 @@ def fit(
         device: Where to compute. See `get_device`.
         folder: Run folder: a resume file per epoch (the last two are kept), then the final weights and metrics.json.
             Calling `fit` again with the same folder, seed, recipe, digits, and network resumes after the last finished
-            epoch and, on the same machine, ends bit for bit identical to an uninterrupted run. A network is the same if
-            it computes the same from the same weights. None saves nothing.
+            epoch and, on the same machine, ends bit for bit identical to an uninterrupted run. A finished run returns
+            its result. A network is the same if, with the same weights, it has the same outputs and gradients. None
+            saves nothing.
         resume: False starts over. The folder's old files are replaced when there are new ones.
         network: Builds the network: a class, or a function without arguments. It maps images, float
             [N, 1, 28, 28], to log-probabilities, [N, 10]. With a folder, it is built once more, to identify it.
         evaluate_every: Number of steps after which to evaluate. None evaluates only after each epoch, which is always
             evaluated. The weights are the same, and the recorded seconds do not include the evaluations.
-        progress: See `train`.
+        progress: See `train`. Each evaluation prints a line, in any case.
 
     Returns:
         The trained network in eval mode, and its history: an entry for each evaluation.
@@ -187,25 +189,25 @@ def fit(
     total_steps = recipe.steps(steps_per_epoch)
     every = check_positive("evaluate_every", evaluate_every) or steps_per_epoch
     facts = describe_run(recipe, seed, train_set, test_set) | network_facts
-    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    run = RunFolder(folder, facts, describe_environment(device, recipe, train_loader), parts) if folder else None
+    parts = {"model": getattr(model, "_orig_mod", model), "optimizer": optimizer, "scheduler": scheduler}
+    run = RunFolder(folder, facts, describe_environment(device, recipe, train_loader, model), parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
     criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
-    how: dict[str, Any] = {"scheduler": scheduler, "dtype": recipe.dtype(device), "progress": progress}
+    options: dict[str, Any] = {"scheduler": scheduler, "dtype": recipe.dtype(device), "progress": progress}
     for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / steps_per_epoch)):
         seed_everything(seed, epoch)
         train_loader.epoch = epoch  # type: ignore[union-attr]  # torch's DataLoader does not use it
-        batches, last = iter(train_loader), min(steps_per_epoch, total_steps - epoch * steps_per_epoch)
-        for start in range(0, last, every):
-            stop, rate, began = min(start + every, last), scheduler.get_last_lr()[0], time.perf_counter()
+        batches, steps = iter(train_loader), min(steps_per_epoch, total_steps - epoch * steps_per_epoch)
+        for start in range(0, steps, every):
+            stop, learning_rate, began = min(start + every, steps), scheduler.get_last_lr()[0], time.perf_counter()
             try:
-                trained = train(model, device, batches, optimizer, criterion, steps=stop - start, **how)
+                trained = train(model, device, batches, optimizer, criterion, steps=stop - start, **options)
                 seconds = time.perf_counter() - began
                 tested = test(model, device, test_loader, progress=progress)
             except FloatingPointError as error:
                 place = f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {start}" * (start > 0)
                 raise FloatingPointError(f"{place}, {str(error)[:1].lower()}{str(error)[1:]}") from None
-            history.append(Evaluation(epoch + stop / steps_per_epoch, float(rate), *trained, *tested, seconds))
+            history.append(Evaluation(epoch + stop / steps_per_epoch, float(learning_rate), *trained, *tested, seconds))
             print(f"epoch {history[-1].epoch:5.2f} of {total_steps / steps_per_epoch:.2f}  {history[-1]}", flush=True)
         if run:
             run.save(history)

@@ -150,7 +150,7 @@ def _evaluate(model: nn.Module, device: Device, loader: Batches, progress: bool 
 
 
 def _concatenate(outputs: Outputs, kind: str) -> tuple[Tensor, Tensor]:
-    """Return the outputs and the labels of all batches. On a GPU, the values are checked only here."""
+    """Return the outputs and the labels of all batches, checked."""
     if not outputs:
         raise ValueError("The loader produced no batches. Check its dataset.")
     log_probs, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
@@ -159,7 +159,7 @@ def _concatenate(outputs: Outputs, kind: str) -> tuple[Tensor, Tensor]:
 
 
 def _score(outputs: Outputs, criterion: Criterion, kind: str) -> Score:
-    """Compute loss and accuracy from the collected outputs. This is the only GPU synchronization of a loop."""
+    """Compute loss and accuracy from the outputs. On a GPU, values are read only here, after the last batch."""
     log_probs, labels = _concatenate(outputs, kind)
     loss = criterion(log_probs, labels)
     if not isinstance(loss, Tensor) or loss.isfinite().all():

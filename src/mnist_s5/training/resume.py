@@ -25,7 +25,7 @@ from .recipes import Recipe
 
 
 def describe_run(recipe: Recipe, seed: int, train_set: DigitDataset, test_set: DigitDataset) -> dict[str, Any]:
-    """Return the facts that identify a run beside its network: the recipe, the seed, and the digits."""
+    """Return the facts that identify a run, besides those of its network: the recipe, the seed, and the digits."""
     facts: dict[str, Any] = {"dataset": train_set.name, "recipe": recipe.name, "seed": seed}
     facts |= {name: value for name, value in asdict(recipe).items() if name != "name"}
     facts |= {"train_images": len(train_set), "test_images": len(test_set)}
@@ -34,10 +34,12 @@ def describe_run(recipe: Recipe, seed: int, train_set: DigitDataset, test_set: D
 
 
 def describe_network(build: Callable[[], nn.Module], device: torch.device) -> dict[str, Any]:
-    """Return the facts that identify a network: what it computes with the weights of seed 0, and its layers.
+    """Return the facts that identify a network: its number of parameters, and a hash of what it computes.
 
-    Its source code would not do, because `forward` may call anything. It computes in float64, so that machines differ
-    by less than the rounding. A network that takes only float32 computes in float32, on its device.
+    With the weights of seed 0 and fixed images, these are its outputs in train mode, the norms of its gradients, and
+    its outputs in eval mode. Comparing source code is not enough, because `forward` may call anything. All is computed
+    in float64, so machines differ by less than the rounding. A network that takes only float32 computes in float32, on
+    its device, and its hash may differ on another machine.
     """
     default = torch.get_default_dtype()
     try:
@@ -45,35 +47,37 @@ def describe_network(build: Callable[[], nn.Module], device: torch.device) -> di
         return _facts_of_network(build, torch.device("cpu"), decimals=8)
     except Exception:  # a network can raise anything
         torch.set_default_dtype(default)
-        return _facts_of_network(build, device, decimals=3)
+        return _facts_of_network(build, device, decimals=2)
     finally:
         torch.set_default_dtype(default)
 
 
-@torch.no_grad()
 def _facts_of_network(build: Callable[[], nn.Module], device: torch.device, decimals: int) -> dict[str, Any]:
     seed_everything(0)
     model = build().to(device)
-    layers = " ".join(str(model).split())  # on one line
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model. Compiling takes a minute.
     state = {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     images = 3.2 * torch.rand(16, 1, 28, 28).to(device) - 0.4  # about the range of normalized pixels
-    outputs = []
-    for training in (False, True):  # dropout changes only the outputs in train mode
-        seed_everything(0)
-        log_probs = model.train(training)(images)
-        check_output(log_probs, images[:, 0, 0, 0], "A batch of 16 images")
-        rounded = log_probs.cpu().double().mul(10**decimals).round() + 0.0  # -0.0 becomes 0.0
-        outputs.append(rounded.numpy().tobytes())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    seed_everything(0)  # for dropout
+    trained = model.train()(images)
+    check_output(trained, images[:, 0, 0, 0], "A batch of 16 images")
+    gradients = torch.autograd.grad(trained[:, 0].sum(), parameters, allow_unused=True) if trained.requires_grad else ()
+    norms = [torch.zeros(()) if gradient is None else gradient.norm() for gradient in gradients]
+    with torch.no_grad():
+        computed = [trained, *norms, model.eval()(images)]
     model.load_state_dict(state, strict=False)  # buffers may have changed in train mode
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return {"trainable_parameters": trainable, "network_sha256": sha256(*outputs), "network": layers}
+    rounded = [(value.detach().cpu().double() * 10**decimals).round() + 0.0 for value in computed]  # without -0.0
+    size = sum(parameter.numel() for parameter in parameters)
+    return {"trainable_parameters": size, "network_sha256": sha256(*(value.numpy().tobytes() for value in rounded))}
 
 
-def describe_environment(device: torch.device, recipe: Recipe, train_loader: object) -> dict[str, Any]:
-    """Return what may change results slightly: the device, the dtype, the workers, and `describe_machine`."""
-    workers = getattr(train_loader, "num_workers", 0)
-    return {"device": str(device), "dtype": str(recipe.dtype(device))[6:], "workers": workers} | describe_machine()
+def describe_environment(device: torch.device, recipe: Recipe, loader: object, model: nn.Module) -> dict[str, Any]:
+    """Return what may change results slightly: device, dtype, workers, layers, and what `describe_machine` returns."""
+    facts: dict[str, Any] = {"device": str(device), "dtype": str(recipe.dtype(device)).removeprefix("torch.")}
+    facts["workers"] = getattr(loader, "num_workers", 0)
+    facts["network"] = " ".join(str(model).split())  # its layers, on one line
+    return facts | describe_machine()
 
 
 class RunFolder:
@@ -96,7 +100,7 @@ class RunFolder:
         self.facts, self.environment, self.parts = facts, environment, parts
         self.saved_environment = environment  # of the last epoch that was trained
         self.stale: list[Path] = []
-        self.newest: tuple[Path, int] | None = None  # the newest resume file that this run has seen, and its time
+        self.seen: tuple[Path, int] | None = None  # the newest resume file when this run last looked, and its time
 
     def _newest(self) -> tuple[Path, int] | None:
         return next(((file, file.stat().st_mtime_ns) for file in self.files()), None)
@@ -122,7 +126,7 @@ class RunFolder:
         for part in self.folder.glob(".epoch-*"):
             if time.time() - part.stat().st_mtime > 3600:  # left by a killed process, not being written by another one
                 part.unlink(missing_ok=True)
-        files, self.newest = self.files(), self._newest()
+        files, self.seen = self.files(), self._newest()
         if not resume:
             self.stale = files
             return []
@@ -160,20 +164,20 @@ class RunFolder:
         """Write the latest epoch's resume file, and keep only the newest two.
 
         Raises:
-            CheckpointError: If another process has written a resume file since the last epoch.
+            CheckpointError: If another process has written a resume file of this epoch or a later one.
         """
-        newest, found = self.folder / f"epoch-{math.ceil(history[-1].epoch):06}.pt", self._newest()
-        if found and found != self.newest and found[0] >= newest:
+        target, newest = self.folder / f"epoch-{math.ceil(history[-1].epoch):06}.pt", self._newest()
+        if newest and newest != self.seen and newest[0] >= target:
             raise CheckpointError(f"Another process wrote to {self.folder} during this run. Use a folder for each run.")
         self.saved_environment = self.environment
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"history": [list(entry) for entry in history], "facts": self.facts, "environment": self.environment}
         blob = io.BytesIO()
         torch.save(state, blob)
-        atomic_write(newest, blob.getvalue())
-        for old in {*self.files()[2:], *self.stale} - {newest}:
+        atomic_write(target, blob.getvalue())
+        for old in {*self.files()[2:], *self.stale} - {target}:
             old.unlink(missing_ok=True)
-        self.stale, self.newest = [], self._newest()
+        self.stale, self.seen = [], self._newest()
 
     def finish(self, history: History) -> None:
         """Write the weights and metrics.json, both with the facts of the run."""
