@@ -313,7 +313,7 @@ def test_only_the_same_run_is_resumed(fault: Fault, few: Sets, tmp_path: Path) -
     train_set, test_set = few
     model, _ = run(few, folder=tmp_path)
     fewer = s5.DigitDataset(train_set.data[1:], train_set.targets[1:], "sample")
-    smaller = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))  # noqa: E731
+    smaller = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.Linear(12, 10), nn.LogSoftmax(1))  # noqa: E731
     other = s5.DigitDataset(train_set.data.flip(0), train_set.targets.flip(0), "sample")
     for sets, how, why in (
         (few, {"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
