@@ -33,7 +33,7 @@ bench: .venv
 	@$(BIN)/python benchmarks/time_to_accuracy.py
 
 faults: .venv
-	@$(BIN)/python -m pytest tests/faults -m ""
+	@$(BIN)/python -m pytest -m fault tests
 
 exercises: .venv
 	@$(BIN)/python scripts/make_exercises.py

@@ -10,10 +10,36 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from table import Fault, SilentlyWrong, table
 from torch.utils.data import DataLoader, TensorDataset
 
 import mnist_s5 as s5
 from mnist_s5.data import digits, download
+
+FAULTS: dict[str, Fault] = {}
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """Return the fault that the test's marker names, to record messages for the table that `make faults` prints."""
+    number, injected = request.node.get_closest_marker("fault").args
+    FAULTS[request.node.nodeid] = Fault(number, injected, shown=request.config.option.markexpr == "fault")
+    return FAULTS[request.node.nodeid]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    fault = FAULTS.get(item.nodeid)
+    if fault and call.when == "call":
+        wrong = call.excinfo is not None and call.excinfo.errisinstance(SilentlyWrong)
+        fault.result = "pass" if report.passed else "skip" if report.skipped else "WRONG" if wrong else "FAIL"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in table([fault for fault in FAULTS.values() if fault.shown]):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

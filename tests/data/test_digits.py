@@ -99,3 +99,9 @@ def test_normalize_is_the_references(sample: tuple[s5.DigitDataset, s5.DigitData
     as_float = pixels.float()
     s5.normalize(as_float)
     assert torch.equal(as_float, pixels.float())  # the input is unchanged
+
+
+def test_digits_that_somebody_changes_are_a_copy() -> None:
+    train_set, _ = s5.load_mnist("sample")
+    train_set.targets[:] = 0
+    assert s5.load_mnist("sample")[0].targets.sum() > 0

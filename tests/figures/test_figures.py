@@ -10,6 +10,7 @@ import torch
 from colorspacious import cspace_convert, deltaE
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from table import Fault
 
 import mnist_s5 as s5
 from mnist_s5.figures import BLUE, GRAY, ORANGE
@@ -255,10 +256,12 @@ def test_nothing_to_draw_is_one_sentence() -> None:
             call()
 
 
-def test_percentages_are_not_taken_for_fractions() -> None:
-    for wrong in (73.5, -0.1, math.nan):
-        with pytest.raises(ValueError, match=r"Expected confidences from 0 to 1, got"):
-            s5.reliability_diagram({"a": (torch.tensor([0.9, wrong]), torch.tensor([True, False]))}, "t", None)
+@pytest.mark.fault(27, "a percentage that is taken for a fraction")
+@pytest.mark.parametrize("wrong", [73.5, -0.1, math.nan])
+def test_percentages_are_not_taken_for_fractions(fault: Fault, wrong: float) -> None:
+    confidences = {"a": (torch.tensor([0.9, wrong]), torch.tensor([True, False]))}
+    said = r"Expected confidences from 0 to 1, got .*Divide percentages by 100"
+    fault.refused(ValueError, said, lambda: s5.reliability_diagram(confidences, "t", None))
 
 
 class OnDevice(torch.Tensor):

@@ -70,3 +70,24 @@ def test_a_notebook_without_parameters_says_so(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")]), tmp_path / "n.ipynb")
     with pytest.raises(RunError, match='No cell of the notebook has the tag "parameters"'):
         parse_parameters([tmp_path / "n.ipynb"], [("x", "2")])
+
+
+def test_a_corrected_parameter_is_taken() -> None:
+    check_cells(["rate: float = 0.5\nn: int = 1", "# Parameters\nrate = 1e-3\nn = 4\n"])
+    first = "seed: int = 1\nepochs: Optional[float] = None"
+    check_cells(["", first, "# Parameters\nseed = 2", "n: int = len(first)", "w: torch.Tensor", "x: int = 'a'"])
+    for wrong in ("# Parameters\nepoch = 1", "seed: int = '1'\nepochs: Optional[float] = None"):
+        with pytest.raises(RunError):
+            check_cells(["", first, wrong])
+        right = wrong.replace("epoch =", "epochs =").replace("'1'", "1")
+        check_cells(["", first, wrong, right, "# Parameters of the network\nn = 3"])
+    for kind in ("float | None", "typing.Optional[float]"):
+        check_cells([f"epochs: {kind} = None", "# Parameters\nepochs = 0.5"])
+    for mine in ("colors: list[str] = ['red']\nn: int = 'a'", "half: float = 0.5"):  # a learner's cell above
+        check_cells([mine, first + "\nrun_dir: str = ''", "# Parameters\nseed = 2", "x: int = 'a'"])
+        with pytest.raises(RunError, match="Did you mean seed"):
+            check_cells([mine, first + "\nrun_dir: str = ''", "# Parameters\nsed = 2"])
+    check_cells(["epochs: Optional[float] = 1 / 2\nseed: int = -2**5"])
+    for code in ("epoch: float = 1", "seed = epochs = 1", "del seed"):
+        with pytest.raises(RunError, match="got code"):
+            check_cells([first, f"# Parameters\n{code}"])

@@ -1,12 +1,17 @@
 import re
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import pytest
+from papermill import PapermillExecutionError, execute_notebook
 from PIL import Image
+from table import Fault, SilentlyWrong
 
 import mnist_s5 as s5
+from mnist_s5.__main__ import main
 from mnist_s5.files import MODEL_FILE, PRETRAINED_WEIGHTS
 from mnist_s5.jobs import runs
 from mnist_s5.jobs.parameters import RunError
@@ -20,16 +25,23 @@ def test_a_failing_cell_is_one_sentence_and_the_notebook_is_kept(notebook: Path,
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small-unfinished.ipynb"]
 
 
-def test_a_failed_rerun_keeps_the_finished_notebook(notebook: Path, tmp_path: Path) -> None:
+@pytest.mark.fault(24, "a rerun with a mistake into the folder of a finished run")
+def test_a_failed_rerun_keeps_the_finished_notebook(fault: Fault, notebook: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
+    mistake = {"count": 3, "fast": False}
     runs.run_notebook(notebook, tmp_path / "out", {"count": 2})
     finished = (tmp_path / "out" / "small.ipynb").read_bytes()
-    with pytest.raises(RunError, match="small-unfinished"):
-        runs.run_notebook(notebook, tmp_path / "out", {"count": 3, "fast": False})
-    assert (tmp_path / "out" / "small.ipynb").read_bytes() == finished
+    fault.refused(RunError, "small-unfinished", lambda: runs.run_notebook(notebook, tmp_path / "out", mistake))
+    if (tmp_path / "out" / "small.ipynb").read_bytes() != finished:
+        raise SilentlyWrong(fault.injected)
     runs.run_notebook(notebook, tmp_path / "out", {"count": 4})
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.ipynb"]
     assert b"count = 4" in (tmp_path / "out" / "small.ipynb").read_bytes()
+    for given in ({"count": 2}, mistake):
+        with suppress(PapermillExecutionError):
+            execute_notebook(notebook, tmp_path / "plain.ipynb", given, kernel_name="python3")
+    lost = "count = 2" not in (tmp_path / "plain.ipynb").read_text()
+    fault.plain("silently wrong" if lost else "correct", "papermill replaces the notebook of the finished run" * lost)
 
 
 def test_a_run_does_not_overwrite_its_notebook(notebook: Path) -> None:
@@ -119,14 +131,24 @@ def test_braces_in_paths_are_no_placeholders(notebook: Path, tmp_path: Path, nam
     assert [path.name for path in (tmp_path / name / "out").iterdir()] == [f"{name}.ipynb"]
 
 
-def test_a_cell_that_never_ends_is_stopped(tmp_path: Path) -> None:
+@pytest.mark.fault(25, "a cell that never ends")
+def test_a_cell_that_never_ends_is_stopped(fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = nbformat.v4.new_code_cell("while True: pass")
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "endless.ipynb")
-    (tmp_path / "out").mkdir()
-    with pytest.raises(RunError, match=r"endless stopped: a cell took more than 2 seconds \(see .*endless-unfinished"):
-        runs.run_notebook(tmp_path / "endless.ipynb", tmp_path / "out", {}, cell_timeout=2)
+    command = ["run", str(tmp_path / "endless.ipynb"), "--out", str(tmp_path / "out"), "--cell-timeout", "2"]
+    assert main(command) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"endless stopped: a cell took more than 2 seconds \(see .*endless-unfinished", said)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["endless-unfinished.ipynb"]
+    fault.saw(said)
+    if fault.shown:
+        papermill = [sys.executable, "-m", "papermill", str(tmp_path / "endless.ipynb"), str(tmp_path / "x.ipynb")]
+        try:
+            subprocess.run(papermill, capture_output=True, check=False, timeout=20)
+            fault.plain("clear error")
+        except subprocess.TimeoutExpired:
+            fault.plain("hangs", "papermill's default sets no limit")
 
 
 def test_a_cell_that_calls_exit_is_an_error_and_a_kernel_needs_no_name(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 import json
+import math
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from interrupt import Run, cut, same
+from table import Fault
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import Subset
@@ -221,35 +226,57 @@ def test_the_layout_is_the_recipes(channels_last: bool) -> None:
     assert model.conv3.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
-@pytest.mark.parametrize("recipe", ["fast", pytest.param("reference", marks=pytest.mark.slow)])
-def test_an_intact_resume_file_is_used(few: Sets, recipe: str, tmp_path: Path, capsys: Any) -> None:
-    complete = run(few, recipe=recipe, epochs=2.5)
-    with cut(22):
+@pytest.fixture(scope="module")
+def complete(few: Sets) -> Callable[[str], Run]:
+    """Return the function that returns an uninterrupted run of a recipe, of two and a half epochs of ten steps."""
+    return cache(lambda recipe: run(few, recipe=recipe, epochs=2.5))
+
+
+@pytest.mark.fault(17, "interrupted in the first step, within an epoch, between epochs, and in the last step")
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [("fast", 0), ("fast", 6), ("fast", 10), ("fast", 24), pytest.param("reference", 22, marks=pytest.mark.slow)],
+)
+def test_an_intact_resume_file_is_used(
+    fault: Fault, few: Sets, complete: Callable[[str], Run], recipe: str, steps: int, tmp_path: Path, capsys: Any
+) -> None:
+    with cut(steps):
         run(few, recipe=recipe, epochs=2.5, folder=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-000001.pt", "epoch-000002.pt"]
-    seconds = [entry[-1] for entry in torch.load(tmp_path / "epoch-000002.pt")["history"]]
+    done = steps // 10
+    files = [f"epoch-{epoch:06d}.pt" for epoch in range(1, done + 1)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    seconds = [entry[-1] for entry in torch.load(tmp_path / files[-1])["history"]] if files else []
+    torch.rand(3), random.random()
     capsys.readouterr()
     model, history = run(few, recipe=recipe, epochs=2.5, folder=tmp_path)
     said = capsys.readouterr()
-    assert same((model, history), complete)
-    assert said.out.splitlines()[0] == "resumed after epoch 2, from epoch-000002.pt"
-    assert len(said.out.splitlines()) == 2  # only the third epoch was trained
+    assert same((model, history), complete(recipe))
+    resumed = [f"resumed after epoch {done}, from {files[-1]}"] if files else []
+    assert said.out.splitlines()[: len(resumed)] == resumed
+    assert len(said.out.splitlines()) == len(resumed) + 3 - done  # only the other epochs were trained
     assert said.err == ""
-    assert [entry.seconds for entry in history[:2]] == seconds
+    assert [entry.seconds for entry in history[:done]] == seconds
     assert sorted(path.name for path in tmp_path.glob("epoch*")) == ["epoch-000002.pt", "epoch-000003.pt"]
+    fault.saw("the same weights as without the interruption")
 
 
-def test_a_finished_run_is_returned_as_it_is(few: Sets, tmp_path: Path) -> None:
+@pytest.mark.fault(20, "the training cell is run twice")
+def test_a_finished_run_is_returned_as_it_is(
+    fault: Fault, few: Sets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = run(few, folder=tmp_path)
     before = (tmp_path / "metrics.json").read_text()
     (tmp_path / "model.safetensors").unlink()
+    capsys.readouterr()
     again = run(few, folder=tmp_path)
+    fault.saw(capsys.readouterr().out)
     assert same(again, first)
     assert [entry.seconds for entry in again[1]] == [entry.seconds for entry in first[1]]
     assert not again[0].training
     after = (tmp_path / "metrics.json").read_text()
     assert json.loads(after) | {"peak_memory_mb": 0} == json.loads(before) | {"peak_memory_mb": 0}
     assert (tmp_path / "model.safetensors").exists()
+    assert same(run(few, folder=tmp_path, resume=False), first)
 
 
 def test_starting_over_keeps_the_weights_until_there_are_new_ones(few: Sets, tmp_path: Path) -> None:
@@ -280,21 +307,27 @@ def test_the_environment_that_trained_is_recorded(few: Sets, tmp_path: Path, cap
     assert json.loads((tmp_path / "metrics.json").read_text())["threads"] == threads
 
 
-def test_only_the_same_run_is_resumed(few: Sets, tmp_path: Path) -> None:
+@pytest.mark.fault(15, "a folder with a run of another recipe, network, dataset, or seed")
+def test_only_the_same_run_is_resumed(fault: Fault, few: Sets, tmp_path: Path) -> None:
     """Another recipe, seed, network, or dataset is an error, even with the same number of digits."""
     train_set, test_set = few
-    run(few, folder=tmp_path)
+    model, _ = run(few, folder=tmp_path)
+    fewer = s5.DigitDataset(train_set.data[1:], train_set.targets[1:], "sample")
+    smaller = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.Linear(12, 10), nn.LogSoftmax(1))  # noqa: E731
     other = s5.DigitDataset(train_set.data.flip(0), train_set.targets.flip(0), "sample")
     for sets, how, why in (
         (few, {"learning_rate": 0.01}, "learning_rate is 0.02 in the folder, and 0.01 in this call"),
         (few, {"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
         (few, {"network": Small}, r"trainable_parameters is 593200 in the folder, .*, network \(by its SHA-256\) is"),
+        (few, {"network": smaller}, "trainable_parameters is 593200 in the folder, and 9550 in this call"),
+        ((fewer, test_set), {}, "train_images is 640 in the folder, and 639 in this call"),
         ((other, test_set), {}, r"data \(by its SHA-256\) is \w{16} in the folder, and \w{16} in this call"),
         ((train_set, other), {}, r"test_images is 100 in the folder, and 640 in this call, data \(by its SHA-256\)"),
     ):
-        with pytest.raises(CheckpointError, match=why) as error:
-            run(sets, folder=tmp_path, **how)
-        assert str(error.value).endswith("Use another folder, or pass resume=False to start over.")
+        said = fault.refused(CheckpointError, why, lambda sets=sets, how=how: run(sets, folder=tmp_path, **how))
+        assert said.endswith("Use another folder, or pass resume=False to start over.")
+    assert not s5.Net().load_state_dict(model.state_dict()).missing_keys
+    fault.plain("silently wrong", "load_state_dict loads another recipe's weights")
 
 
 def test_a_subset_is_rejected(few: Sets) -> None:
@@ -358,9 +391,15 @@ def test_evaluating_more_often_changes_only_the_history(few: Sets, tmp_path: Pat
             run(few, recipe=recipe, evaluate_every=wrong)
 
 
-def test_a_run_that_diverges_names_recipe_epoch_and_step(few: Sets) -> None:
-    with pytest.raises(FloatingPointError, match=r"^Recipe reference, epoch \d, step \d+: the loss is NaN or infinite"):
-        run(few, recipe="reference", learning_rate=1e4)
+@pytest.mark.fault(19, "a learning rate that makes the loss infinite")
+def test_a_run_that_diverges_names_recipe_epoch_and_step(fault: Fault, sample: Sets, few: Sets) -> None:
+    said = r"^Recipe reference, epoch \d, step \d+: the loss is NaN or infinite.*Lower the learning rate"
+    fault.refused(FloatingPointError, said, lambda: run(few, recipe="reference", learning_rate=1e4))
+    model = s5.Net()
+    nn.init.constant_(model.fc2.bias, math.nan)
+    _, tested = s5.make_loaders(s5.get_recipe("fast"), *sample)
+    right = sum(float((model(images).argmax(1) == labels).sum()) for images, labels in tested)
+    fault.plain("silently wrong", f"{right / 10:.1f}% correct: the argmax of ten NaN is 0")
 
 
 class Swapped(s5.Net):
@@ -377,16 +416,6 @@ def test_another_forward_pass_is_another_run(few: Sets, tmp_path: Path) -> None:
     run(few, folder=tmp_path)
     with pytest.raises(CheckpointError, match=r"network \(by its SHA-256\) is"):
         run(few, network=Swapped, folder=tmp_path)
-
-
-def test_the_resume_file_that_was_used_is_named(few: Sets, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    run(few, folder=tmp_path)
-    (tmp_path / "epoch-000002.pt").write_bytes(b"broken")
-    capsys.readouterr()
-    run(few, folder=tmp_path)
-    said = capsys.readouterr()
-    assert said.err == "NOTICE: skipping epoch-000002.pt, which is corrupted or unreadable\n"
-    assert said.out.startswith("resumed after epoch 1, from epoch-000001.pt\n")
 
 
 def test_later_metrics_do_not_change_where_a_run_was_trained(few: Sets, tmp_path: Path) -> None:
@@ -470,13 +499,17 @@ def test_starting_over_keeps_the_old_run_until_there_is_a_new_epoch(few: Sets, t
     assert same(run(few, epochs=2.5, learning_rate=0.01, folder=tmp_path), run(few, epochs=2.5, learning_rate=0.01))
 
 
-def test_what_cannot_be_saved_stops_before_the_training(few: Sets, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.fault(13, "the run's folder cannot be written to")
+def test_what_cannot_be_saved_stops_before_the_training(
+    fault: Fault, few: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fitting, "train", lambda *args, **how: pytest.fail("it has trained"))
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(MetricsError, match=r"metrics\.json is corrupted"):
         run(few, folder=tmp_path)
-    with pytest.raises(OSError, match="A file with the folder's name is in the way"):
-        run(few, folder=tmp_path / "metrics.json")
+    for folder in (tmp_path / "metrics.json", tmp_path / "metrics.json" / "run"):
+        said = "A file with the folder's name is in the way"
+        fault.refused(OSError, said, lambda folder=folder: run(few, folder=folder))
     for seed in (1.5, "1", None):
         with pytest.raises(TypeError, match="integer"):
             run(few, seed=seed)  # type: ignore[arg-type]
@@ -670,3 +703,8 @@ def test_arguments_of_another_type_are_named() -> None:
     nameless = s5.DigitDataset(sets[0].data, sets[0].targets, None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="name of a DigitDataset must be text, got None"):
         s5.fit(s5.get_recipe("fast"), nameless, sets[1])
+
+
+def test_a_recipe_of_numpy_numbers_resumes(few: Sets, tmp_path: Path) -> None:
+    how: Any = {"learning_rate": np.float32(0.02), "batch_size": np.int64(64), "epochs": np.float64(0.5)}
+    assert same(run(few, np.int64(1), folder=tmp_path, **how), run(few, folder=tmp_path, **how))

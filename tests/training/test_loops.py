@@ -3,6 +3,8 @@ import warnings
 
 import pytest
 import torch
+import torch.nn.functional as F
+from table import Fault
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -164,14 +166,11 @@ def test_labels_of_another_shape_are_rejected() -> None:
         s5.GetCorrectPredCount(torch.zeros(4, 10), torch.zeros(4, 1))
 
 
-def test_nothing_to_train_on_is_rejected(net: s5.Net, few: DataLoader) -> None:
+@pytest.mark.fault(20, "an empty loader")
+def test_nothing_to_train_on_is_rejected(fault: Fault, net: s5.Net) -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for call in (
-        lambda: s5.train(net, "cpu", [], optimizer),
-        lambda: s5.test(net, "cpu", []),
-    ):
-        with pytest.raises(ValueError, match="The loader produced no batches"):
-            call()
+    fault.refused(ValueError, "The loader produced no batches", lambda: s5.train(net, "cpu", [], optimizer))
+    fault.refused(ValueError, "The loader produced no batches", lambda: s5.test(net, "cpu", []))
 
 
 @pytest.mark.parametrize("n", [10, 20])
@@ -200,15 +199,25 @@ def test_generators_are_batches_and_steps_are_counted_from_one(net: s5.Net, few:
             s5.train(net, "cpu", few, optimizer, steps=steps)
 
 
-def test_a_wrong_shape_is_not_called_unnormalized(net: s5.Net) -> None:
-    for images, fix in (
-        (torch.zeros(2, 28, 28), "Reshape them"),
-        (torch.zeros(2, 1, 28, 28).byte(), "Normalize them first"),
-        (torch.zeros(2, 1, 28, 28).double(), r"Call \.float"),
-        ([[1]], "Pass tensors"),
+@pytest.mark.fault(20, "images or labels of the wrong type")
+def test_a_batch_of_another_form_is_rejected(fault: Fault, net: s5.Net) -> None:
+    """The message about images of another shape does not say that they are not normalized."""
+    images, labels = torch.zeros(4, 1, 28, 28), torch.tensor([3, 1, 4, 1])
+    for batch, said in (
+        ((images.byte(), labels), r"got uint8 \[4, 1, 28, 28\].*Normalize them first"),
+        ((images.squeeze(1), labels), r"got .*\[4, 28, 28\].*Reshape them"),
+        ((torch.zeros(4, 3, 32, 32), labels), "3, 32, 32"),
+        ((images.double(), labels), r"got .*Call \.float"),
+        (([[1]], labels), "got .*Pass tensors"),
+        ((images, labels.int()), "int32"),
+        ((images, F.one_hot(labels)), r"expected labels int64 \[4\]"),
+        ((images, torch.tensor([3, 1, 10, 1])), "labels from 0 to 9, got 10"),
+        ((images, torch.tensor([3, 1, -100, 1])), "labels from 0 to 9, got -100"),
+        ((images[:0], labels[:0]), "the batch is empty"),
     ):
-        with pytest.raises(ValueError, match=f"got .*{fix}"):
-            s5.test(net, "cpu", [(images, torch.tensor([1, 2]))])
+        fault.refused(ValueError, said, lambda batch=batch: s5.test(net, "cpu", [batch]))
+    loss = F.nll_loss(net(images), torch.tensor([3, 1, -100, 1]))
+    fault.plain("silently wrong", f"F.nll_loss leaves out the label -100 and returns {loss:.2f}")
 
 
 def test_the_optimizer_of_another_model_is_an_error(net: s5.Net, few: DataLoader) -> None:
