@@ -2,7 +2,7 @@
 
 A picture starts from the strokes of an MNIST digit: either its gray levels, enlarged, or its center line, which is
 drawn again with a pen of any width. `TUNING` and `REPORTING` are two sets of ranges of the parameters. The preparation
-of pictures in `mnist_s5.data.pictures` was tuned on training digits with `TUNING`. Results are reported on test digits
+of pictures in `mnist_s5.pictures` was tuned on training digits with `TUNING`. Results are reported on test digits
 with `REPORTING`.
 """
 

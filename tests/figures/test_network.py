@@ -126,3 +126,29 @@ def test_receptive_fields_of_layers_that_are_not_square(layer: nn.Module, field:
 def test_a_network_with_dead_layers_is_described(net: s5.Net) -> None:
     nn.init.constant_(net.conv1.bias, -1000)
     assert [step.receptive_field for step in s5.layer_table(net)][:2] == [3, 0]
+
+
+class Shared(nn.Module):
+    """A linear layer that is used twice, and a layer with its weights, behind a frozen batch normalization."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.into, self.same = nn.Linear(784, 12), nn.Linear(12, 12)
+        self.again, self.tied, self.out = self.same, nn.Linear(12, 12), nn.Linear(12, 10)
+        self.tied.weight = self.same.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.into(self.norm(x).flatten(1))
+        return F.log_softmax(self.out(self.tied(self.again(self.same(x)))), dim=1)
+
+
+def test_a_shared_layer_counts_once_and_a_frozen_layer_stays_frozen() -> None:
+    model = Shared().train()
+    model.norm.eval()
+    model.out.bias.requires_grad_(False)
+    unique = sum(parameter.numel() for parameter in model.parameters())
+    statistics = s5.model_summary(model)
+    assert statistics.total_params == unique == sum(layer.parameters for layer in s5.layer_table(model))
+    assert statistics.trainable_params == unique - 10
+    assert (model.training, model.norm.training, model.same.training) == (True, False, True)

@@ -99,7 +99,7 @@ def test_metrics_are_added_and_never_lost(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_the_peak_memory_of_a_process_is_its_own(tmp_path: Path) -> None:
     larger = b"x" * 1_500_000_000  # a child's getrusage would include this
-    code = f"import mnist_s5; mnist_s5.write_metrics({str(tmp_path)!r})"
+    code = f"import torch, mnist_s5; mnist_s5.write_metrics({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert 100 < read_metrics(tmp_path)["peak_memory_mb"] < len(larger) / 1e6
 

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -24,10 +26,26 @@ class Layer(NamedTuple):
     receptive_field: int  # side of the square of input pixels that one output value depends on
 
 
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode, and afterwards each of its modules back into its own mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def model_summary(model: nn.Module) -> ModelStatistics:
-    """Return torchinfo's summary for one image."""
+    """Return torchinfo's summary for one image. The totals count a parameter that several layers share once."""
     columns = ("input_size", "output_size", "num_params", "mult_adds")
-    return summary(model, input_size=(1, 1, 28, 28), col_names=columns)
+    with _eval_mode(model):
+        statistics = summary(model, input_size=(1, 1, 28, 28), col_names=columns)
+    statistics.total_params = sum(each.numel() for each in model.parameters())
+    statistics.trainable_params = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    return statistics
 
 
 def layer_table(model: nn.Module) -> list[Layer]:
@@ -39,18 +57,14 @@ def layer_table(model: nn.Module) -> list[Layer]:
     Raises:
         ValueError: If the forward pass cannot be traced, or takes anything other than one batch of images.
     """
-    modes = {module: module.training for module in model.modules()}
     images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_()
     try:
-        recorder = _Recorder(fx.symbolic_trace(model.eval()), images)
-        with torch.enable_grad():
+        with _eval_mode(model), torch.enable_grad():
+            recorder = _Recorder(fx.symbolic_trace(model), images)
             recorder.run(images.to(next(model.parameters()).device))
     except Exception as error:  # a forward pass can raise anything
         why = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"layer_table cannot trace {type(model).__name__} ({why}). Use model_summary.") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return recorder.table
 
 

@@ -60,7 +60,8 @@ def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
                 raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
             if file.width * file.height > MAX_PIXELS:
                 raise too_large
-            file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
+            if file is not picture:  # draft() would change the caller's image
+                file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
             image = ImageOps.exif_transpose(file)
             if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
                 values = np.asarray(image, np.float64)
