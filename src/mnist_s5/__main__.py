@@ -199,6 +199,15 @@ def _at_least_1(text: str) -> int:
     return int(text)
 
 
+def _output(text: str) -> Path:
+    from .jobs.parameters import RunError, local_path
+
+    try:
+        return local_path(text)
+    except RunError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 class _Version(argparse.Action):
     """Print the version. It is looked up only then, because it takes time, and fails if the course is not installed."""
 
@@ -234,14 +243,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("runs", nargs="+", metavar="RUNS", help="folders of runs or of sweeps")
     command.add_argument("--metric", default="test_accuracy", help="what to compare (default: test_accuracy)")
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--csv", type=Path, metavar="FILE", help="write the table of runs to this file")
-    command.add_argument("--tensorboard", type=Path, metavar="DIR", help="write event files for TensorBoard")
+    command.add_argument("--csv", type=_output, metavar="FILE", help="write the table of runs to this file")
+    command.add_argument("--tensorboard", type=_output, metavar="DIR", help="write event files for TensorBoard")
 
     command = commands.add_parser("predict", help="classify the digits in each image")
     command.set_defaults(call=predict)
     command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
     command.add_argument("--json", action="store_true", help="print one JSON object per image")
-    command.add_argument("--show", type=Path, metavar="DIR", help="write the prepared 28 × 28 images to DIR")
+    command.add_argument("--show", type=_output, metavar="DIR", help="write the prepared 28 × 28 images to DIR")
     help = "weights to use instead of the pretrained ones: a file, or a run's folder"
     command.add_argument("--checkpoint", type=Path, metavar="PATH", help=help)
 

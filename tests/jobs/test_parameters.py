@@ -91,3 +91,38 @@ def test_a_corrected_parameter_is_taken() -> None:
     for code in ("epoch: float = 1", "seed = epochs = 1", "del seed"):
         with pytest.raises(RunError, match="got code"):
             check_cells([first, f"# Parameters\n{code}"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong", "wanted"),
+    [
+        ("int | float", {"1": 1, "1.5": 1.5}, ["x", "True"], "an integer or a finite number"),
+        ("Union[int, float]", {"1": 1, "1.5": 1.5}, ["x"], "an integer or a finite number"),
+        ("typing.Optional[int]", {"1": 1, "None": None}, ["1.5"], "an integer or None"),
+        ("None | float", {"1": 1.0, "None": None}, ["inf"], "None or a finite number"),
+        ("int | str", {"1": 1, "a": "a", "true": "true"}, [], ""),
+        ('Literal["a", "b"]', {"a": "a"}, ["c"], "'a' or 'b'"),
+        ("Literal[1, 2]", {"1": 1}, ["3", "True"], "1 or 2"),
+        ("tuple[int, int]", {"(1, 2)": (1, 2)}, ["[1, 2]"], "tuple"),
+        ("np.ndarray", {"1": 1, "[1]": [1], "x": "x"}, [], ""),
+    ],
+)
+def test_each_annotation_is_checked(
+    tmp_path: Path, kind: str, right: dict[str, object], wrong: list[str], wanted: str
+) -> None:
+    cell = nbformat.v4.new_code_cell(f"x: {kind} = None", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    for text, value in right.items():
+        (found,) = parse_parameters([tmp_path / "n.ipynb"], [("x", text)])
+        assert (found["x"], type(found["x"])) == (value, type(value))
+    for text in wrong:
+        with pytest.raises(RunError, match=rf"^x=.* is invalid\. It must be {wanted}\."):
+            parse_parameters([tmp_path / "n.ipynb"], [("x", text)])
+
+
+def test_a_second_cell_of_parameters_is_rejected(tmp_path: Path) -> None:
+    """It would set the defaults again, after the values that were passed."""
+    cells = [nbformat.v4.new_code_cell(f"x: int = {n}", metadata={"tags": ["parameters"]}) for n in (1, 2)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
+    with pytest.raises(RunError, match=r'n\.ipynb has 2 cells with the tag "parameters"\. Keep one'):
+        parse_parameters([tmp_path / "n.ipynb"], [])

@@ -87,6 +87,21 @@ def test_weights_are_those_of_this_run_or_the_named_ones(
             s5.find_weights(wrong)
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/run", "gs://bucket/run", "https://host.example/run", "file:/run"])
+def test_an_address_is_not_a_folder(
+    address: str, notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["run", str(notebook)], ["sweep", str(notebook), "-p", "count", "1"]):
+        assert main([*command, "--out", address]) == 1
+        assert f"{address} is an address, not a path on this machine" in capsys.readouterr().err
+    for command in (["compare", ".", "--csv", address], ["predict", "x.png", "--show", address]):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "is an address" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [notebook.name]
+
+
 def test_all_figures_of_a_cell_are_saved(tmp_path: Path) -> None:
     cell = nbformat.v4.new_code_cell(
         """import mnist_s5 as s5

@@ -4,17 +4,37 @@ import ast
 import math
 import re
 import sys
+import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Optional, Union, get_args, get_origin
 
 from ..messages import did_you_mean
 
-_WANTED = {"int": "an integer", "float": "a finite number", "bool": "True or False", "str": "text"}
+_WANTED: dict[Any, str] = {
+    **{int: "an integer", float: "a finite number", bool: "True or False", str: "text"},
+    **{None: "None", NoneType: "None"},
+}
+_NAMES = {
+    **{each.__name__: each for each in (bool, dict, float, int, list, str, tuple)},
+    **{"Any": Any, "Literal": Literal, "Optional": Optional, "Union": Union, "typing": typing, "None": None},
+}
 
 
 class RunError(RuntimeError):
     """A run cannot start, or one of its cells failed. The message says why."""
+
+
+def local_path(path: str) -> Path:
+    """Return the path, with ~ expanded.
+
+    Raises:
+        RunError: For an address such as s3://bucket/run, which would become a folder with this name.
+    """
+    if re.match(r"[A-Za-z][\w+.-]+:/", path):  # not a drive of Windows, which has one letter
+        raise RunError(f"{path} is an address, not a path on this machine. Write to a folder here, and copy it there.")
+    return Path(path).expanduser()
 
 
 def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
@@ -38,35 +58,54 @@ def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _type_of(annotation: str) -> Any:
+    """Return the type that an annotation names, such as Optional[float]; Any if it is not one of Python's own."""
+    try:
+        return eval(annotation, {"__builtins__": {}}, _NAMES)
+    except Exception:  # any code may stand there
+        return Any
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value has a type. The elements of lists, tuples, and dicts are not checked."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in get_args(kind))
+    if kind is Any or kind is None or kind is NoneType:
+        return kind is Any or value is None
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) is (origin or kind)
+
+
+def _wanted(kind: Any) -> str:
+    """Return a type in words."""
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_wanted, get_args(kind))))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    return _WANTED.get(kind) or str(getattr(kind, "__name__", kind))
+
+
 def check_value(name: str, value: Any, types: dict[str, str]) -> None:
     """Raise RunError unless there is a parameter of this name, and the value has its type."""
     if name not in types:
         ways = did_you_mean(name, types) if types else 'No cell of the notebook has the tag "parameters".'
         raise RunError(f"There is no parameter {name}. {ways}")
-    bare, optional = _without_none(types[name])
-    fits = (
-        type(value) in (int, float) and abs(value) <= sys.float_info.max
-        if bare == "float"
-        else type(value).__name__ == bare.partition("[")[0]
-    )
-    if not fits and not (value is None and optional):
-        wanted = _WANTED.get(bare, bare) + (" or None" if optional else "")
-        raise RunError(f"{name}={value!r} is invalid. It must be {wanted}.{_yaml_hint(value, bare)}")
+    kind = _type_of(types[name])
+    if not _fits(value, kind):
+        raise RunError(f"{name}={value!r} is invalid. It must be {_wanted(kind)}.{_yaml_hint(value, kind)}")
 
 
-def _yaml_hint(value: Any, kind: str) -> str:
+def _yaml_hint(value: Any, kind: Any) -> str:
     """Return how to write a number that YAML (papermill's -y and -f) reads as text, such as 1e-2."""
-    number = _literal(value) if kind == "float" and type(value) is str else None
-    if type(number) is not float or not math.isfinite(number):
+    number = _literal(value) if type(value) is str else None
+    if type(number) is not float or not math.isfinite(number) or not _fits(number, kind):
         return ""
     text = repr(number)
     return f" YAML reads it as text. Write {text if '.' in text else text.replace('e', '.0e')}."
-
-
-def _without_none(kind: str) -> tuple[str, bool]:
-    """Split Optional[float], typing.Optional[float], or float | None into the type and whether None is allowed."""
-    bare = re.sub(r"^(typing\.)?Optional\[(.*)\]$|^(.*) \| None$", r"\2\3", kind)
-    return bare, bare != kind
 
 
 def check_parameters() -> None:
@@ -118,15 +157,16 @@ def _literal(text: str) -> Any:
         return ...
 
 
-def _from_text(text: str, kind: str) -> Any:
-    """Convert a text from the command line to the type of its parameter. Return it unchanged if that fails."""
-    bare, _ = _without_none(kind)
-    if bare == "str":
+def _from_text(text: str, annotation: str) -> Any:
+    """Convert a text from the command line to the type of its parameter, as far as possible."""
+    kind = _type_of(annotation)
+    if kind is str:
         return text
     value = _literal(text.title() if text.lower() in ("true", "false", "none") else text)
-    if value is ...:
+    if value is ... or (not _fits(value, kind) and _fits(text, kind)):
         return text
-    if bare == "float" and type(value) is int and len(text) < 300:  # a longer one is not a finite float
+    options = get_args(kind) or (kind,)
+    if type(value) is int and float in options and int not in options and _fits(value, float):
         return float(value)
     return value
 
@@ -161,4 +201,7 @@ def _parameters_cell(notebook: Path) -> str:
         cells = nbformat.read(notebook, as_version=4).cells
     except Exception as error:  # nbformat raises many types for other files
         raise RunError(f"{notebook} is not a notebook ({type(error).__name__}).") from error
-    return "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ()))
+    found = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ())]
+    if len(found) > 1:  # the later one would set the defaults again, after the values that were passed
+        raise RunError(f'{notebook} has {len(found)} cells with the tag "parameters". Keep one of them.')
+    return "".join(found)

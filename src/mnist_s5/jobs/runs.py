@@ -20,7 +20,7 @@ from ..files import (
     to_write_error,
 )
 from ..messages import did_you_mean
-from .parameters import RunError
+from .parameters import RunError, local_path
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
 
@@ -30,10 +30,11 @@ def new_run(run_dir: str = "") -> Path:
 
     Raises:
         OSError: If it cannot be created.
+        RunError: If it is an address, such as s3://bucket/run.
     """
     # microseconds, because several runs may start within a second
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    folder = Path(run_dir).expanduser() if run_dir else runs_folder() / stamp
+    folder = local_path(run_dir) if run_dir else runs_folder() / stamp
     try:
         folder.mkdir(parents=True, exist_ok=bool(run_dir))
     except OSError as error:
@@ -57,7 +58,7 @@ def find_weights(weights: str = "auto", run_dir: str | Path = "") -> Path:
         return trained
     if weights in ("auto", "pretrained"):
         return PRETRAINED_WEIGHTS
-    for path in (Path(weights).expanduser(), course_folder() / weights):
+    for path in (local_path(weights), course_folder() / weights):
         for file in (path, path / MODEL_FILE):
             if file.is_file():
                 return file
