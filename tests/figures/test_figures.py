@@ -1,4 +1,5 @@
 import base64
+import io
 import itertools
 import math
 from html import unescape
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from colorspacious import cspace_convert, deltaE
+from matplotlib import style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from table import Fault
@@ -295,3 +297,19 @@ def test_digit_as_numbers_takes_only_bytes() -> None:
 
 def test_weights_that_require_gradients_are_drawn(net: s5.Net) -> None:
     assert s5.image_grid(net.conv1.weight[:3, 0], list("abc"), "Filters", None, signed=True).axes
+
+
+def test_a_dark_theme_does_not_change_the_figures(sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net) -> None:
+    """White titles, axes, and numbers would be invisible on the white background."""
+
+    def drawn() -> dict[str, bytes]:
+        s5.seed_everything(1)
+        files = {}
+        for name, figure in figures(sample, net).items():
+            figure.savefig(file := io.BytesIO(), format="png")
+            files[name] = file.getvalue()
+        return files
+
+    usual = drawn()
+    with style.context("dark_background"):
+        assert drawn() == usual

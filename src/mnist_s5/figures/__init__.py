@@ -2,9 +2,12 @@
 
 import base64
 import io
-from collections.abc import Sized
+from collections.abc import Callable, Sized
+from functools import wraps
 from html import escape
+from typing import Any, ParamSpec
 
+from matplotlib import style
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -14,10 +17,18 @@ PIXELS = 110  # per inch, where a figure is displayed. Its file has twice as man
 SMALL = 9  # font size in points: as large as the text around a figure
 
 
+P = ParamSpec("P")
+
+
 class AltTextFigure(Figure):
     """A matplotlib Figure that notebooks display with its alt text, which unfolds below it."""
 
     alt = ""
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """Save the figure in matplotlib's default style. See `matplotlib.figure.Figure.savefig`."""
+        with style.context("default"):
+            super().savefig(*args, **options)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -53,3 +64,14 @@ def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, flo
     figure.suptitle(title, fontsize=11)
     figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}"
     return figure
+
+
+def in_default_style(draw: Callable[P, AltTextFigure]) -> Callable[P, AltTextFigure]:
+    """Let a function draw in matplotlib's default style. A dark theme would draw white text on our white background."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **options: P.kwargs) -> AltTextFigure:
+        with style.context("default"):
+            return draw(*args, **options)
+
+    return wrapper

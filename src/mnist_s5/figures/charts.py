@@ -12,11 +12,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from ..metrics import History, recorded
-from . import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from . import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, in_default_style, new_figure
 
 Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y
 
 
+@in_default_style
 def bar_chart(
     names: Sequence[str], values: Sequence[float], title: str, ylabel: str, dataset: str | None
 ) -> AltTextFigure:
@@ -56,6 +57,7 @@ def _name_lines(axes: Axes, lines: Mapping[str, Line]) -> None:
         axes.annotate(name, (x[-1], y[-1]), **place, fontsize=SMALL, color=line.get_color())
 
 
+@in_default_style
 def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, dataset: str | None) -> AltTextFigure:
     """Draw up to three lines, each given by its x and y values."""
     check_not_empty("values", lines, *(y for _, y in lines.values()))
@@ -69,6 +71,7 @@ def line_plot(lines: Mapping[str, Line], title: str, xlabel: str, ylabel: str, d
     return figure
 
 
+@in_default_style
 def panels(
     parts: Mapping[str, Mapping[str, Line]], title: str, xlabel: str, ylabels: Sequence[str], dataset: str | None
 ) -> AltTextFigure:
@@ -114,6 +117,7 @@ def _draw_dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
     axes.set_ylim(len(groups) - 0.4, -0.7)
 
 
+@in_default_style
 def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
     """Draw every value of every group as a dot, one row per group, with a mark for its median."""
     check_not_empty("values", groups, *groups.values())
@@ -126,6 +130,7 @@ def strip_plot(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, d
     return figure
 
 
+@in_default_style
 def reliability_diagram(
     networks: Mapping[str, tuple[Tensor, Tensor]], title: str, dataset: str | None
 ) -> AltTextFigure:
@@ -183,6 +188,7 @@ def _draw_reliability(axes: Axes, confidence: Tensor, correct: Tensor) -> list[s
     return told
 
 
+@in_default_style
 def histograms(groups: Mapping[str, Sequence[float]], title: str, xlabel: str, dataset: str | None) -> AltTextFigure:
     """Draw a histogram of each group, one below the other, with the same bins, and a mark for its median."""
     check_not_empty("values", groups, *groups.values())
@@ -208,6 +214,7 @@ def _log_ticks(axis: Axis, subs: Sequence[float]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+@in_default_style
 def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -> AltTextFigure:
     """Draw one row per recipe: a bar for the median training time, and a dot for each seed's error.
 
@@ -234,6 +241,7 @@ def ablation_plot(rows: Sequence[Mapping[str, Any]], title: str, dataset: str) -
     return figure
 
 
+@in_default_style
 def train_test_plot(history: History, reference: History | None = None) -> AltTextFigure:
     """Draw training loss, test loss, training accuracy, and test accuracy over the epochs, in a 2×2 grid.
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data.loaders import DeviceLoader
-from . import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, new_figure
+from . import ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, in_default_style, new_figure
 
 CENTERED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
+@in_default_style
 def image_grid(
     images: Tensor | Sequence[Tensor],
     captions: Sequence[str],
@@ -62,6 +63,7 @@ def image_grid(
     return figure
 
 
+@in_default_style
 def image_map(
     points: np.ndarray, labels: Tensor, shown: Mapping[int, Tensor], title: str, dataset: str | None
 ) -> AltTextFigure:
@@ -99,6 +101,7 @@ def _draw_image(axes: Axes, pixels: np.ndarray, side: int, shades: dict[str, Any
     axes.spines[:].set_color("lightgray")
 
 
+@in_default_style
 def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure:
     """Draw the first twelve images of a batch, as the network receives them, in a 3×4 grid with their labels."""
     images, labels = next(iter(train_loader), ((), ()))
@@ -107,6 +110,7 @@ def data_visualization(train_loader: DataLoader | DeviceLoader) -> AltTextFigure
     return image_grid(images[:12], captions, "Digits and their labels", dataset, columns=4)
 
 
+@in_default_style
 def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
     """Draw a digit, uint8 [28, 28], beside a table of the 144 numbers in its middle, each shaded by its value."""
     if image.shape != (28, 28) or image.dtype != torch.uint8:
@@ -126,6 +130,7 @@ def digit_as_numbers(image: Tensor, label: int, dataset: str) -> AltTextFigure:
     return figure
 
 
+@in_default_style
 def confusion_matrix(labels: Tensor, predicted: Tensor, dataset: str) -> AltTextFigure:
     """Draw how often each label (row) was predicted as each digit (column).
 

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchinfo import ModelStatistics, summary
 
-from . import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, new_figure
+from . import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, in_default_style, new_figure
 
 
 class Layer(NamedTuple):
@@ -105,6 +105,7 @@ def _receptive_field(output: Tensor, images: Tensor) -> int:
     return int((touched.amax(dim=0) - touched.amin(dim=0)).max()) + 1 if len(touched) else 0
 
 
+@in_default_style
 def architecture(model: nn.Module) -> AltTextFigure:
     """Draw the network: feature maps as boxes, vectors as bars, and below them their sizes and parameters.
 
