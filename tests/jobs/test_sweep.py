@@ -245,6 +245,8 @@ def test_repeated_runs_count_once(
     twice = compare_runs(read_runs(tmp_path / "sweep", tmp_path / "copy"))
     for one, other in zip(once, twice, strict=True):
         pd.testing.assert_frame_equal(one, other)
+    both = read_runs(tmp_path / "sweep", tmp_path / "copy")["run"]
+    assert both.is_unique  # write_tensorboard uses them as folders
     assert main(["compare", str(tmp_path / "sweep"), str(tmp_path / "copy")]) == 0
     said = capsys.readouterr().out
     assert "(repeated) is not counted. It repeats sweep/learning_rate=0.1,seed=1." in said

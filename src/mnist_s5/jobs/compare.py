@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import fields
@@ -35,10 +36,10 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
         folders: Runs, or folders of runs, such as that of a sweep.
 
     Returns:
-        The columns `run` (the folder's name), `group` (the facts and parameters that tell groups of runs apart, such as
-        "recipe=fast"), `status`, `error` (why a run failed, or which one it repeats), `history`, and a column for each
-        number and text in metrics.json, such as `test_accuracy` in percent, or `data.pixel_mean`. For a run of a sweep,
-        the parameters in its name are columns, too.
+        The columns `run` (the folder's name; its path if two names are equal), `group` (the facts and parameters that
+        tell groups of runs apart, such as "recipe=fast"), `status`, `error` (why a run failed, or which one it
+        repeats), `history`, and a column for each number and text in metrics.json, such as `test_accuracy` in percent,
+        or `data.pixel_mean`. For a run of a sweep, the parameters in its name are columns, too.
 
         The runs of a group agree in all facts and parameters except the seed. Their devices and versions may differ.
 
@@ -53,7 +54,11 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
     if not found:
         raise RunError("There are no runs. Pass the folder of a run or of a sweep.")
     rows = [_read(run) for run in found]
-    _mark_repeated(rows, [f"{run.parent.name}/{run.name}" for run in found])
+    if len({row["run"] for row in rows}) < len(rows):  # of several sweeps
+        above = os.path.commonpath(found)
+        for run, row in zip(found, rows, strict=True):
+            row["run"] = run.relative_to(above).as_posix()
+    _mark_repeated(rows)
     runs = pd.DataFrame(rows)
     names = _columns_that_vary(runs[runs["status"] == "finished"])
     labels = [", ".join(f"{name}={row[name]}" for name in names if row.get(name) is not None) for row in rows]
@@ -97,15 +102,15 @@ def _names_in(runs: Iterable[str]) -> list[str]:
     return [*dict.fromkeys(re.findall(r"(\w+)=", " ".join(runs)))]
 
 
-def _mark_repeated(rows: list[dict[str, Any]], places: list[str]) -> None:
+def _mark_repeated(rows: list[dict[str, Any]]) -> None:
     """Mark the runs of `fit` that are equal to an earlier one in all facts, parameters, and the seed."""
     names = ["seed", *FACTS, *_names_in(row["run"] for row in rows)]
     first: dict[tuple[Any, ...], tuple[str, Any]] = {}
-    for row, place in zip(rows, places, strict=True):
+    for row in rows:
         if row["status"] == "finished" and row.get("network_sha256"):
             accuracy = row.get("test_accuracy")
-            earlier, result = first.setdefault(tuple(row.get(name) for name in names), (place, accuracy))
-            if earlier != place:
+            earlier, result = first.setdefault(tuple(row.get(name) for name in names), (row["run"], accuracy))
+            if earlier != row["run"]:
                 but = "" if accuracy == result else ", and has another result"
                 row |= {"status": "repeated", "error": f"It repeats {earlier}{but}."}
 
