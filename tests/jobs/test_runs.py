@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -85,6 +86,21 @@ def test_weights_are_those_of_this_run_or_the_named_ones(
     for wrong in (str(tmp_path / "typo"), "runs"):
         with pytest.raises(FileNotFoundError, match=f"There are no weights in {re.escape(wrong)}. Pass the folder"):
             s5.find_weights(wrong)
+
+
+def test_a_notebook_is_executed_by_this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the user's own Jupyter folder has a kernel of the same name that starts another one."""
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    another = {"argv": ["false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(another))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    cell = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    runs.run_notebook(tmp_path / "n.ipynb", s5.new_run(str(tmp_path / "out")), {})
+    done = nbformat.read(tmp_path / "out" / "n.ipynb", 4)
+    assert done.cells[-1].outputs[0].text.strip() == sys.executable
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/run", "gs://bucket/run", "https://host.example/run", "file:/run"])

@@ -4,6 +4,7 @@ import base64
 import logging
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
@@ -90,6 +91,20 @@ def find_notebooks(names: Iterable[str]) -> list[Path]:
     return found
 
 
+def _kernel_manager() -> type:
+    """Return a kernel manager that starts this Python: a kernel called python3 may belong to another environment."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    return ThisPython
+
+
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_timeout: int | None = None) -> None:
     """Execute a notebook into an existing folder, and save its figures next to it, named after their cells.
 
@@ -120,6 +135,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_
 
     paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
     options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": cell_timeout}
+    options["kernel_manager_class"] = _kernel_manager()
     options["extra_arguments"] = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
     try:
         done = execute_notebook(*paths, parameters, **options)
