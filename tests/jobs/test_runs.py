@@ -15,7 +15,9 @@ import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.files import MODEL_FILE, PRETRAINED_WEIGHTS
 from mnist_s5.jobs import runs
+from mnist_s5.jobs.compare import read_runs
 from mnist_s5.jobs.parameters import RunError
+from mnist_s5.metrics import read_metrics
 from mnist_s5.training.checkpoint import save_checkpoint
 
 
@@ -101,6 +103,32 @@ def test_a_notebook_is_executed_by_this_python(tmp_path: Path, monkeypatch: pyte
     runs.run_notebook(tmp_path / "n.ipynb", s5.new_run(str(tmp_path / "out")), {})
     done = nbformat.read(tmp_path / "out" / "n.ipynb", 4)
     assert done.cells[-1].outputs[0].text.strip() == sys.executable
+
+
+def test_a_run_that_is_executed_again_begins_without_its_old_results(tmp_path: Path) -> None:
+    """A copy of an exercise notebook that is solved, fails, or does not reach its last cell. 03's results stay."""
+    out = s5.new_run(str(tmp_path / "out"))
+    s5.write_metrics(out, summary={"accuracy": 99})
+    solved = f"import mnist_s5 as s5; s5.write_metrics({str(out)!r}, exercises={{'normalized': True}})"
+    figure = "display(s5.bar_chart(['a'], [1], 'title', 'y', None))"
+
+    def run(*cells: str) -> dict[str, object]:
+        parts = [nbformat.v4.new_code_cell(cell, id=f"cell-{n}") for n, cell in enumerate(cells)]
+        nbformat.write(nbformat.v4.new_notebook(cells=parts), tmp_path / "ex.ipynb")
+        with suppress(RunError):
+            runs.run_notebook(tmp_path / "ex.ipynb", out, {})
+        return {name: value for name, value in read_metrics(out).items() if name in ("exercises", "summary")}
+
+    both = {"summary": {"accuracy": 99}, "exercises": {"normalized": True}}
+    assert run(solved, figure) == both
+    assert (out / "ex-cell-1.png").exists()
+    assert run(solved, "1 / 0") == {"summary": {"accuracy": 99}}
+    assert not (out / "ex-cell-1.png").exists()
+    assert read_runs(out)["status"].tolist() == ["unfinished"]
+    assert "exercises.normalized" not in read_runs(out)
+    assert run(solved) == both
+    assert run("pass") == {"summary": {"accuracy": 99}}
+    assert read_runs(out)["status"].tolist() == ["finished"]
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/run", "gs://bucket/run", "https://host.example/run", "file:/run"])

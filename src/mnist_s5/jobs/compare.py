@@ -90,6 +90,7 @@ def _read(folder: Path) -> dict[str, Any]:
     ended = "finished" if metrics or any(folder.glob("*.ipynb")) else "missing"
     interrupted = any(folder.glob("*-unfinished.ipynb")) or (not metrics and any(folder.glob(_RESUME_FILES)))
     status = "failed" if why else "unfinished" if interrupted else ended
+    metrics = metrics if status == "finished" else {}  # others have no results
     flat = pd.json_normalize(metrics).to_dict("records")[0] if metrics else {}
     named = dict(re.findall(r"(\w+)=([^,]*)", folder.name))
     ours = {"run": folder.name, "group": "", "status": status, "error": why}

@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..files import (
     to_write_error,
 )
 from ..messages import did_you_mean
+from ..metrics import read_metrics, to_json
 from .parameters import RunError, local_path
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
@@ -105,35 +107,22 @@ def _kernel_manager() -> type:
     return ThisPython
 
 
-def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_timeout: int | None = None) -> None:
-    """Execute a notebook into an existing folder, and save its figures next to it, named after their cells.
-
-    Until it succeeds, the notebook is called NAME-unfinished.ipynb, so a failed run never replaces a finished one.
-
-    Args:
-        notebook: The notebook.
-        folder: Where to write.
-        parameters: Values of its parameters.
-        cell_timeout: Stop a cell that takes more than this many seconds. None sets no limit.
+def _execute(notebook: Path, target: Path, parameters: dict[str, Any], cell_timeout: int | None) -> Any:
+    """Execute a notebook with papermill, which writes it to the target after each cell. Return the notebook.
 
     Raises:
-        RunError: If a cell fails or takes too long. The unfinished notebook is kept.
-        ModuleNotFoundError: If a package that executes notebooks is missing.
+        RunError: If a cell fails or takes too long.
     """
-    import ipykernel  # noqa: F401 (without it, the error would be that the kernel died)
     from papermill import PapermillExecutionError, execute_notebook
     from papermill.log import logger
 
     logger.setLevel(logging.CRITICAL)  # errors are reported below
-    target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
-    if target.resolve() == notebook.resolve():
-        raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
 
     def stopped(why: str, cell: int | None = None) -> RunError:
         place = f" in cell [{cell}]" if cell else ""
-        return RunError(f"{notebook.stem} stopped{place}: {why} (see {unfinished}).")
+        return RunError(f"{notebook.stem} stopped{place}: {why} (see {target}).")
 
-    paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, unfinished)]  # papermill formats them
+    paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, target)]  # papermill formats them
     options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": cell_timeout}
     options["kernel_manager_class"] = _kernel_manager()
     options["extra_arguments"] = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
@@ -147,12 +136,80 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_
         raise stopped(f"{error}. The kernel may have run out of memory") from error
     if any(output.get("ename") == "SystemExit" for cell in done.cells for output in cell.get("outputs", [])):
         raise stopped("a cell called exit()")
+    return done
+
+
+def _figures(stem: str, notebook: Any) -> dict[str, bytes]:
+    """Return the figures in an executed notebook, and the names of their files."""
+    found = {}
+    for cell in notebook.cells:
+        pngs = [output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        for number, png in enumerate(pngs, start=1):
+            found[f"{stem}-{cell.get('id')}" + f"-{number}" * (number > 1) + ".png"] = base64.b64decode(png)
+    return found
+
+
+def _forget_results(folder: Path, notebook: Path) -> None:
+    """Remove the metrics and the figures of an earlier execution, so they cannot be taken for those of the next one."""
+    import nbformat
+
+    with suppress(Exception):  # there is none, or it is corrupted
+        earlier = nbformat.read(folder / notebook.name, as_version=4)
+        _remove_metrics(folder, earlier.metadata.get("mnist_s5", {}).get("metrics", {}))
+        for name in _figures(notebook.stem, earlier):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _remove_metrics(folder: Path, names: Iterable[str]) -> None:
+    metrics = read_metrics(folder)
+    if removed := metrics.keys() & set(names):
+        kept = {name: value for name, value in metrics.items() if name not in removed}
+        atomic_write(folder / "metrics.json", to_json(kept, indent=1).encode())
+
+
+def _changed(folder: Path, before: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics that are new or different."""
+    after = read_metrics(folder)
+    return {name: value for name, value in after.items() if name not in before or before[name] != value}
+
+
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_timeout: int | None = None) -> None:
+    """Execute a notebook into an existing folder, and save its figures next to it, named after their cells.
+
+    Until it succeeds, the notebook is called NAME-unfinished.ipynb, so a failed run never replaces a finished one.
+
+    The metrics and figures of an earlier execution are removed first, and a failed execution leaves none. The executed
+    notebook keeps its own metrics in its metadata. The metrics of other notebooks, and the files from which `fit`
+    resumes, stay.
+
+    Args:
+        notebook: The notebook.
+        folder: Where to write.
+        parameters: Values of its parameters.
+        cell_timeout: Stop a cell that takes more than this many seconds. None sets no limit.
+
+    Raises:
+        RunError: If a cell fails or takes too long. The unfinished notebook is kept.
+        ModuleNotFoundError: If a package that executes notebooks is missing.
+    """
+    import ipykernel  # noqa: F401 (without it, the error would be that the kernel died)
+    import nbformat
+
+    target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
+    if target.resolve() == notebook.resolve():
+        raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
+    _forget_results(folder, notebook)
+    before = read_metrics(folder)
     try:
+        done = _execute(notebook, unfinished, parameters, cell_timeout)
+    except BaseException:
+        _remove_metrics(folder, _changed(folder, before))
+        raise
+    done.metadata["mnist_s5"] = {"metrics": _changed(folder, before)}
+    try:
+        nbformat.write(done, unfinished)
         os.replace(unfinished, target)
     except OSError as error:
         raise to_write_error(error, target) from error
-    for cell in done.cells:
-        pngs = [output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-        for number, png in enumerate(pngs, start=1):
-            name = f"{notebook.stem}-{cell.id}" + f"-{number}" * (number > 1)
-            atomic_write(folder / f"{name}.png", base64.b64decode(png))
+    for name, png in _figures(notebook.stem, done).items():
+        atomic_write(folder / name, png)
