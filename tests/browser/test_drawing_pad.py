@@ -77,7 +77,7 @@ Alone = Callable[..., "Page"]
 def alone(chromium: "Browser", tmp_path: Path) -> Iterator[Alone]:
     """Return a function that opens a page with only a pad and a made-up network."""
     (tmp_path / "index.html").write_text(HTML)
-    (tmp_path / "pad.js").write_text(Path(pad.__file__).with_suffix(".js").read_text())
+    (tmp_path / "pad.js").write_text(Path(pad.__file__).with_name("pad.js").read_text())
     contexts = []
 
     def start(**options: Any) -> "Page":
