@@ -396,7 +396,7 @@ def text_of(cell: nbformat.NotebookNode) -> str:
 def test_the_whole_notebook_runs_and_describes_what_was_drawn(open_notebook: Callable[..., "Page"], lab: Lab) -> None:
     notebook = nbformat.read(NOTEBOOK, 4)
     parameters = next(cell for cell in notebook.cells if cell.id == "parameters")
-    parameters.source = 'source, digits_dir, device, run_dir = "sample", "", "cpu", ""'
+    parameters.source = 'source, digits_dir, device, weights, run_dir = "sample", "", "cpu", "auto", ""'
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
