@@ -1,10 +1,13 @@
+import itertools
 import json
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +20,7 @@ import torch
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.jobs import sweep
-from mnist_s5.jobs.compare import FACTS, compare_runs, read_runs, write_tensorboard
+from mnist_s5.jobs.compare import FACTS, compare_runs, p_value, read_runs, write_tensorboard
 from mnist_s5.jobs.parameters import RunError
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
 from mnist_s5.training.resume import describe_network, describe_run
@@ -250,6 +253,30 @@ def test_repeated_runs_count_once(
     assert main(["compare", str(tmp_path / "sweep"), str(tmp_path / "copy")]) == 0
     said = capsys.readouterr().out
     assert "(repeated) is not counted. It repeats sweep/learning_rate=0.1,seed=1." in said
+
+
+def exact_p_value(a: list[str], b: list[str]) -> Fraction:
+    """Return the fraction of all splits whose means differ at least as much as those of a and b."""
+    values = [Fraction(each) for each in a + b]
+
+    def gap(chosen: tuple[int, ...]) -> Fraction:
+        first = sum((values[index] for index in chosen), Fraction(0))
+        return abs(first / len(a) - (sum(values) - first) / len(b))
+
+    splits = [*itertools.combinations(range(len(values)), len(a))]
+    observed = gap(tuple(range(len(a))))
+    return Fraction(sum(gap(split) >= observed for split in splits), len(splits))
+
+
+def test_p_values_are_exact_where_accuracies_tie() -> None:
+    sample = random.Random(1)
+    ties = [(["99.34", "99.36", "99.34", "99.34", "99.30"], ["99.26", "99.32", "99.29", "99.26", "99.34"])]
+    for _ in range(100):
+        ties.append(tuple([f"{99.3 + sample.randint(-5, 5) / 100:.2f}" for _ in range(5)] for _ in range(2)))
+    for a, b in ties:
+        assert p_value([*map(float, a)], [*map(float, b)]) == pytest.approx(float(exact_p_value(a, b)))
+    tiny = [1e-12, 2e-12, 3e-12], [4e-12, 5e-12, 6e-12]
+    assert p_value(*tiny) == pytest.approx(0.1)
 
 
 def test_an_unknown_metric_is_an_error(runs: pd.DataFrame) -> None:
