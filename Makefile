@@ -27,7 +27,7 @@ run: .venv
 
 # Two processes with one thread each are faster than one process with two threads.
 test: .venv
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: .venv
 	@$(BIN)/python benchmarks/time_to_accuracy.py

@@ -861,7 +861,7 @@ def test_a_class_is_read_as_one_table(tmp_path: Path) -> None:
     """As in docs/teaching.md: run a student's copy, which writes metrics.json."""
     from mnist_s5.__main__ import main
 
-    copy = nbformat.read(make.path_of("measures"), as_version=4)
+    copy = nbformat.read(make.path_of("07_measuring"), as_version=4)
     cell = next(cell for cell in copy.cells if cell.id == "half-width")
     cell.source = ALL["half_width"].code() + "\n\n\ncheck(half_width)"
     (tmp_path / "class").mkdir()

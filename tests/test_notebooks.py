@@ -175,8 +175,9 @@ def test_values_out_of_range_stop_in_the_first_cell(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_under_two_minutes(
+def test_takes_the_time_that_it_states(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With default parameters, on full MNIST if it is available. The training time of 02 and 06 does not count."""
@@ -194,7 +195,8 @@ def test_under_two_minutes(
     executed = {cell.id: cell for cell in load(folder / path.name).cells}
     for cell in checked:  # as nbval does
         assert texts(executed[cell.id]) == texts(cell), cell.id
-    assert seconds < 120
+    fast = s5.get_recipe("fast").dtype(s5.get_device()) == torch.bfloat16
+    assert seconds < (120 if fast else 240)
 
 
 def texts(cell: nbformat.NotebookNode) -> str:
@@ -255,13 +257,15 @@ def plausible(metrics: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_notebooks_hold_on_the_sample_too(tmp_path: Path) -> None:
-    """Run nbval without MNIST: no proxy responds, and the cache is empty."""
+    """Run nbval without MNIST: no proxy responds, and the cache is empty. Two processes, as in `make test`."""
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     world = {key: value for key, value in os.environ.items() if key != "MNIST_S5_DATA"} | nowhere
     world |= {"MNIST_S5_DATA": str(tmp_path / "data"), "MNIST_S5_RUNS": str(tmp_path / "runs")}
+    world |= {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", "notebooks"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "-m", "", "notebooks"],
         cwd=ROOT, env=world, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]

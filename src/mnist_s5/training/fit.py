@@ -64,7 +64,7 @@ def augment(images: Tensor, step: int, recipe: Recipe, total_steps: int) -> Tens
     """
     fields = ("crop_prob", "degrees", "scale_jitter", "translate_px", "flip_prob", "augment_prob")
     theta = sample_affine(len(images), device=images.device, **{name: getattr(recipe, name) for name in fields})
-    remaining = 1 - step / total_steps if recipe.photometric_decay else 1.0
+    remaining = max(0.0, 1 - step / total_steps) if recipe.photometric_decay else 1.0
     return photometric_distort(apply_affine(images, theta), recipe.photometric_prob * remaining)
 
 
