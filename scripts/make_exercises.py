@@ -58,9 +58,9 @@ s5.check_parameters()  # raises an error for an unknown parameter or an invalid 
 
 END = """# @title Save the results to metrics.json
 run = s5.new_run(run_dir)
-solved = {{name: RESULTS.get(name, False) for name in {names}}}
+solved = {{name: RESULTS.get(name) for name in {names}}}  # None if its check was not run to the end
 s5.write_metrics(run, student=student, exercises_{number}=solved)
-print(f"{{sum(solved.values())}} of {{len(solved)}} solved; saved {{run.name}}/metrics.json")"""
+print(f"{{sum(map(bool, solved.values()))}} of {{len(solved)}} solved; saved {{run.name}}/metrics.json")"""
 
 
 def cells_of(name: str, each: Exercise) -> list[nbformat.NotebookNode]:

@@ -21,25 +21,35 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.parameters import parse_parameters
-    from .jobs.runs import ERROR_FILE, find_notebooks, new_run, run_notebook
+    from .jobs.parameters import RunError, parse_parameters
+    from .jobs.runs import ERROR_FILE, find_notebooks, new_run, reserved, run_notebook
     from .metrics import read_metrics
 
     notebooks = find_notebooks(args.notebooks or ["all"])
     values = parse_parameters(notebooks, args.parameters)
     folder = new_run(args.out)
-    before = read_metrics(folder)
     print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
-    for notebook, parameters in zip(notebooks, values, strict=True):
-        print(notebook.stem, file=sys.stderr)
-        run_notebook(notebook, folder, {"run_dir": str(folder.resolve())} | parameters, args.cell_timeout)
-    (folder / ERROR_FILE).unlink(missing_ok=True)  # of a sweep in which this run failed
-    after = read_metrics(folder)
+    failed = 0
+    with reserved(folder):
+        before = read_metrics(folder)
+        for notebook, parameters in zip(notebooks, values, strict=True):
+            print(notebook.stem, file=sys.stderr)
+            parameters = {"run_dir": str(folder.resolve())} | parameters
+            try:
+                run_notebook(notebook, folder, parameters, args.cell_timeout, args.keep_going)
+            except RunError as error:
+                if not args.keep_going:
+                    raise
+                failed = 1
+                print(f"mnist-s5: {error}", file=sys.stderr)
+        if not failed:
+            (folder / ERROR_FILE).unlink(missing_ok=True)  # of a sweep in which this run failed
+        after = read_metrics(folder)
     if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
         print(f"{after['test_accuracy']:.2f}% of {of}")
     print(f"The notebooks, their figures, and metrics.json are in {folder}")
-    return 0
+    return failed
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -47,42 +57,43 @@ def sweep(args: argparse.Namespace) -> int:
 
     from .files import atomic_write
     from .jobs import sweep
-    from .jobs.compare import read_runs
+    from .jobs.compare import read_runs, write_table
     from .jobs.parameters import RunError
-    from .jobs.runs import ERROR_FILE, find_notebooks, new_run
+    from .jobs.runs import ERROR_FILE, find_notebooks, new_run, run_path
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
     if bool(args.each) == bool(args.notebooks):
         raise RunError('Pass the notebooks to run, or --each "class/*.ipynb" for copies of one notebook.')
     if args.address and not args.on:
         raise RunError("--address is for a Ray cluster. Add --on ray.")
-    folder = new_run(args.out).resolve()
+    folder = run_path(args.out).resolve()
     if args.each:
         runs = sweep.each_notebook(args.each, args.parameters, folder)
     else:
         runs = sweep.combinations(find_notebooks(args.notebooks), args.parameters, folder)
     missing = [run for run in runs if not run.finished()]
-    for run in missing:
+    for run in runs:
         new_run(str(run.folder))  # so that a table lists it
     print(f"The sweep's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
-    options = (missing, args.jobs, args.timeout)
+    words = ["--keep-going"] * bool(args.each) + ["--cell-timeout", str(args.cell_timeout)] * bool(args.cell_timeout)
+    options = (missing, args.jobs, args.timeout, words)
     results = sweep.run_on_ray(*options, args.address) if args.on and missing else sweep.run_here(*options)
     with closing(results), tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
         for run, error in results:
             bar.update()
             (run.folder / ERROR_FILE).unlink(missing_ok=True)
             if error:
-                atomic_write(run.folder / ERROR_FILE, error.encode())
+                atomic_write(run.folder / ERROR_FILE, error.encode(errors="backslashreplace"))
                 tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
     table = read_runs(*(run.folder for run in runs))
-    table.drop(columns="history").to_csv(folder / "runs.csv", index=False)
+    write_table(table, folder / "runs.csv")
     _print_runs(table)
     print(f"The table is in {folder / 'runs.csv'}")
     return int(not table["status"].isin(["finished", "repeated"]).all())
 
 
 def _print_runs(table: "pd.DataFrame") -> None:
-    """Print each run with its main results, and below, why runs failed."""
+    """Print each run with its main results, and below, which cells or runs failed."""
     main = ("run", "status", "dataset", "test_accuracy", "train_seconds")
     short = table[[name for name in table if name in main or name.startswith("exercises_")]]
     short = short.rename(columns=lambda name: name.rpartition(".")[2])
@@ -92,12 +103,12 @@ def _print_runs(table: "pd.DataFrame") -> None:
 
 
 def compare(args: argparse.Namespace) -> int:
-    from .jobs.compare import compare_runs, read_runs, write_tensorboard
+    from .jobs.compare import compare_runs, read_runs, write_table, write_tensorboard
 
     runs = read_runs(*args.runs)
     groups, differences = compare_runs(runs, args.metric)
     if args.csv:
-        runs.drop(columns="history").to_csv(args.csv, index=False)
+        write_table(runs, args.csv)
     if args.tensorboard:
         write_tensorboard(runs, args.tensorboard)
     if args.json:
@@ -107,8 +118,11 @@ def compare(args: argparse.Namespace) -> int:
     print(groups.to_string(float_format="{:.2f}".format))
     if len(differences):
         print(f"\n{differences.to_string(index=False, float_format='{:.3f}'.format)}")
-    for run in runs[runs["status"] != "finished"].itertuples():
-        print(f"{run.run} ({run.status}) is not counted. {run.error}")
+    for run, number in zip(runs.itertuples(), runs[args.metric], strict=True):
+        if run.status != "finished":
+            print(f"{run.run} ({run.status}) is not counted. {run.error}")
+        elif not isinstance(number, int | float) or number != number:
+            print(f"{run.run} is not counted. It has no number {args.metric}.")
     return 0
 
 
@@ -224,9 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="execute notebooks of the course with your parameters")
     command.set_defaults(call=run)
     _add_run_options(command, "names, paths, or all (the default)", "set a notebook parameter (may be repeated)")
-    command.add_argument(
-        "--cell-timeout", type=_at_least_1, metavar="SECONDS", help="stop if a single cell takes longer"
-    )
+    command.add_argument("--keep-going", action="store_true", help="if a cell fails, execute the others")
 
     command = commands.add_parser("sweep", help="run notebooks with each combination of parameters, or many copies")
     command.set_defaults(call=sweep)
@@ -265,6 +277,8 @@ def _add_run_options(command: argparse.ArgumentParser, notebooks: str, parameter
     several: dict[str, Any] = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", **several, dest="parameters", help=parameters)
     command.add_argument("--out", default="", metavar="DIR", help="folder to write to (default: a new one in runs/)")
+    help = "stop a cell that takes longer"
+    command.add_argument("--cell-timeout", type=_at_least_1, metavar="SECONDS", help=help)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -86,8 +86,8 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
     path = Path(folder).expanduser() / "metrics.json"
     try:
-        return dict(json.loads(path.read_text(), parse_constant=refuse)) if path.exists() else {}
-    except (ValueError, TypeError, OSError) as error:
+        return dict(json.loads(path.read_text("utf-8"), parse_constant=refuse)) if path.exists() else {}
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise MetricsError(f"{path} is corrupted. Move or delete it, then run again.") from error
 
 

@@ -126,3 +126,19 @@ def test_a_second_cell_of_parameters_is_rejected(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
     with pytest.raises(RunError, match=r'n\.ipynb has 2 cells with the tag "parameters"\. Keep one'):
         parse_parameters([tmp_path / "n.ipynb"], [])
+
+
+@pytest.mark.parametrize("above", ["", "COLORS = ['red']"])
+@pytest.mark.parametrize("first", ["seed = 1\nrate = 0.5", "# Parameters\nseed = 1\nrate = 0.5"])
+def test_a_cell_without_annotations_is_found(above: str, first: str) -> None:
+    """Also one that begins with the comment that papermill writes above the values that it adds."""
+    check_cells([above, first, "x = float('nan')"])
+    check_cells([above, first, "# Parameters\nseed = 2\nrate = 1.5\n", "x = float('nan')"])
+    with pytest.raises(RunError, match=r"There is no parameter rte\. Did you mean rate"):
+        check_cells([above, first, "# Parameters\nseed = 2\nrte = 1.5\n"])
+    with pytest.raises(RunError, match=r"seed='2' is invalid\. It must be an integer"):
+        check_cells([above, first, "# Parameters\nseed = '2'\n"])
+    typed = "# Parameters\nseed: int = 1"
+    check_cells([above, typed, "# Parameters\nseed = 2"])
+    with pytest.raises(RunError, match="seed='2' is invalid"):
+        check_cells([above, typed, "# Parameters\nseed = '2'"])

@@ -1,12 +1,16 @@
 import json
+import platform
 import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+from nbclient import NotebookClient
 from papermill import PapermillExecutionError, execute_notebook
 from PIL import Image
 from table import Fault, SilentlyWrong
@@ -252,3 +256,38 @@ def test_runs_that_start_in_one_second_get_folders_of_their_own(
 ) -> None:
     monkeypatch.setenv("MNIST_S5_RUNS", str(tmp_path))
     assert len({s5.new_run() for _ in range(20)}) == 20
+
+
+def test_two_commands_do_not_run_in_one_folder(
+    notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        started = psutil.Process(other.pid).create_time()
+        (tmp_path / "out" / ".running").write_text(json.dumps([platform.node(), other.pid, started]))
+        assert main(["run", str(notebook), "--out", str(tmp_path / "out")]) == 1
+        assert f"Another command (process {other.pid}) is running notebooks in" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".running"]
+        other.kill()
+    with runs.reserved(tmp_path / "out"):  # it was killed, so its file means nothing
+        pass
+    (tmp_path / "out" / ".running").write_text("")
+    with runs.reserved(tmp_path / "out"):
+        pass
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_cell_may_write_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """papermill waits for the output that is left when a cell ends, by default at most 4 seconds."""
+    process = NotebookClient.process_message
+
+    def slowly(*arguments: object) -> object:
+        time.sleep(0.1)
+        return process(*arguments)
+
+    monkeypatch.setattr(NotebookClient, "process_message", slowly)
+    cell = nbformat.v4.new_code_cell("for i in range(60): display(i)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "much.ipynb")
+    (tmp_path / "out").mkdir()
+    runs.run_notebook(tmp_path / "much.ipynb", tmp_path / "out", {})
+    assert (tmp_path / "out" / "much.ipynb").exists()

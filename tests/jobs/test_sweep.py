@@ -19,6 +19,7 @@ import torch
 
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
+from mnist_s5.exercises.ex07_measuring import half_width
 from mnist_s5.jobs import sweep
 from mnist_s5.jobs.compare import FACTS, compare_runs, p_value, read_runs, write_tensorboard
 from mnist_s5.jobs.parameters import RunError
@@ -57,8 +58,8 @@ def test_lists_and_ranges() -> None:
 def test_each_combination_has_its_folder(tmp_path: Path) -> None:
     notebook = write(tmp_path / "n.ipynb")
     runs = combinations([notebook], [("name", "a,b"), ("count", "1..2")], tmp_path)
-    assert [run.folder.name for run in runs] == [f"name={n},count={c}" for n in ("a", "b") for c in (1, 2)]
-    assert runs[1].parameters == {"name": "a", "count": "2"}
+    assert [run.folder.name for run in runs] == [f"count={c},name={n}" for c in (1, 2) for n in ("a", "b")]
+    assert runs[2].parameters == {"name": "a", "count": "2"}
     slash, colon = combinations([notebook], [("name", "a/b,a:b")], tmp_path)
     assert [run.folder.name[:9] for run in (slash, colon)] == ["name=a_b-"] * 2
     assert slash.folder != colon.folder
@@ -67,6 +68,54 @@ def test_each_combination_has_its_folder(tmp_path: Path) -> None:
     for pairs, message in (([("count", "1,x")], "count='x' is invalid"), ([("cuont", "1")], "Did you mean count")):
         with pytest.raises(RunError, match=message):
             combinations([notebook], pairs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("rate", "1.0"), ("seed", "1,2"), ("name", "a,b")],
+        [("name", "a, b"), ("seed", "1, 2"), ("rate", "1")],
+        [("seed", "1,+1,2,1"), ("rate", "1,1.0,10e-1"), ("name", "b"), ("name", "a")],
+    ],
+)
+def test_the_same_runs_have_the_same_folders(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    """In any order of the parameters, and however a value is written. They are repeated otherwise."""
+    cell = nbformat.v4.new_code_cell(
+        'rate: float = 0.5\nseed: int = 1\nname: str = ""', metadata={"tags": ["parameters"]}
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    runs = combinations([tmp_path / "n.ipynb"], pairs, tmp_path)
+    expected = {f"name={name},rate=1,seed={seed}" for name in "ab" for seed in (1, 2)}
+    assert {run.folder.name for run in runs} == expected
+    assert len(runs) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1,", "A value is missing in '1,'. Remove the extra comma."),
+        ("1..200000", "The sweep would have 200,000 runs. At most 10,000 are allowed."),
+        ("1..99999999999", "At most 10,000 are allowed"),
+    ],
+)
+def test_values_that_nobody_means_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    notebook = write(tmp_path / "n.ipynb")
+    with pytest.raises(RunError, match=said):
+        combinations([notebook], [("count", text)], tmp_path)
+    with pytest.raises(RunError, match="The sweep would have 40,000 runs"):
+        combinations([notebook], [("count", "1..200"), ("name", ",".join(f"x{n}" for n in range(200)))], tmp_path)
+
+
+def test_commas_in_brackets_separate_no_values() -> None:
+    assert expand("[1, 2],[3]") == ["[1, 2]", "[3]"]
+    assert expand("(1, 2)") == ["(1, 2)"]
+
+
+def test_a_command_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    notebook, out = write(tmp_path / "n.ipynb"), tmp_path / "out"
+    for words in ([str(notebook), "-p", "cuont", "1"], ["--each", f"{tmp_path}/none/*.ipynb"]):
+        assert main(["sweep", *words, "--out", str(out)]) == 1
+        assert not out.exists()
 
 
 def test_copies_are_named_after_their_files(tmp_path: Path) -> None:
@@ -81,6 +130,15 @@ def test_copies_are_named_after_their_files(tmp_path: Path) -> None:
     assert names == ["kim", "lee", "more-kim"]
     with pytest.raises(RunError, match="No notebook matches"):
         each_notebook(f"{tmp_path}/none/*.ipynb", [], tmp_path)
+
+
+def test_a_folder_with_brackets_and_the_working_folder_are_no_obstacles(tmp_path: Path) -> None:
+    """Brackets are wildcards for glob. What an earlier sweep wrote into the same folder is no copy."""
+    write(tmp_path / "class [2026]" / "kim.ipynb")
+    assert [run.folder.name for run in each_notebook(f"{tmp_path}/class [2026]/*.ipynb", [], tmp_path)] == ["kim"]
+    write(tmp_path / "kim" / "kim.ipynb")
+    (tmp_path / "kim" / "log.txt").touch()
+    assert [run.folder.name for run in each_notebook(f"{tmp_path}/**/*.ipynb", [], tmp_path)] == ["class [2026]-kim"]
 
 
 @pytest.mark.slow
@@ -107,6 +165,31 @@ def test_a_failed_run_is_reported_and_only_missing_runs_are_started_again(
     assert main(command) == 0
     assert done.stat().st_mtime_ns == before
     assert read_runs(out)["test_accuracy"].tolist() == [10, 20, 30]
+
+
+@pytest.mark.slow
+def test_a_copy_is_graded_although_some_of_its_cells_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cell that takes too long is not a wrong answer: its exercise has no result."""
+    first = "import torch, math\nfrom mnist_s5.exercises import RESULTS, check\nimport mnist_s5 as s5"
+    right = half_width.code()
+    endless = "def calibration_error(*arguments):\n    while True: pass"
+    last = "names = ('half_width', 'calibration_error', 'paired_p_value')\n"
+    last += "s5.write_metrics(run_dir, exercises_07={name: RESULTS.get(name) for name in names})"
+    cells = [first, f"{right}\ncheck(half_width)", f"{endless}\ncheck(calibration_error)", "check(renamed)", last]
+    write(tmp_path / "class" / "kim.ipynb", *cells)
+    spoils = "import pathlib, shutil\nshutil.rmtree(run_dir)"
+    write(tmp_path / "class" / "lee.ipynb", spoils)
+    out, words = tmp_path / "out", ["--each", f"{tmp_path}/class/*.ipynb", "--cell-timeout", "20"]
+    for _ in range(2):  # a second sweep is not stopped by what the first one left
+        assert main(["sweep", *words, "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert "cell [5]: it took more than 20 seconds" in said
+    assert "NameError: name 'renamed' is not defined" in said
+    table = read_runs(out).set_index("run")
+    assert table["status"].to_dict() == {"kim": "partial", "lee": "failed"}
+    assert table.loc["kim", "exercises_07.half_width"] is True
+    assert "exercises_07.calibration_error" not in table
+    assert "exercises_07.paired_p_value" not in table
 
 
 @pytest.mark.slow
@@ -312,6 +395,84 @@ def test_a_corrupted_or_cheating_run_does_not_spoil_the_table(tmp_path: Path) ->
     table = read_runs(tmp_path)
     assert table[["run", "status"]].to_numpy().tolist() == [["kim", "finished"], ["lee", "failed"]]
     assert "corrupted" in table["error"][1]
+
+
+NESTED: object = [[1], [[2]]]
+for _ in range(400):
+    NESTED = {"a": NESTED}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"history": [[1]], "test_accuracy": [[90]], "recipe": {"a": [1]}}),
+        json.dumps(NESTED),
+        "[" * 100_000 + "]" * 100_000,
+        '{"student": "\\ud800", "test_accuracy": 1e999}',
+        '{"test_accuracy": "high", "run": "=1+1"}',
+        '{"a": {"b": 1}, "a.b": {"c": 2}, "": 3}',
+        '{"test_accuracy": 123456789012345678901234567890}',
+    ],
+    ids=["lists", "nested", "deep", "surrogate", "text", "names", "integer"],
+)
+def test_one_bad_file_does_not_spoil_the_table(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "good", 99)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "metrics.json").write_text(text)
+    assert main(["compare", str(tmp_path), "--csv", str(tmp_path / "runs.csv")]) == 0
+    assert main(["compare", str(tmp_path), "--json"]) == 0
+    table = pd.read_csv(tmp_path / "runs.csv").set_index("run")
+    assert float(table.loc["good", "test_accuracy"]) == 99
+    if "high" in text:
+        assert "bad is not counted. It has no number test_accuracy." in capsys.readouterr().out
+
+
+def test_equal_numbers_are_one_group(tmp_path: Path) -> None:
+    for seed, epochs in enumerate((1, 1.0, 1)):
+        record(tmp_path / "epochs" / f"epochs={epochs},seed={seed}", 90 + seed, epochs=epochs, seed=seed)
+    for seed, size in enumerate(("5", "5.0")):  # a parameter that metrics.json does not have
+        record(tmp_path / "sizes" / f"size={size},seed={seed}", 80 + seed, seed=seed)
+    record(tmp_path / "sizes" / "size=6,seed=1", 80)
+    groups, _ = compare_runs(read_runs(tmp_path / "epochs"))
+    assert groups["runs"].to_dict() == {"all": 3}
+    groups, _ = compare_runs(read_runs(tmp_path / "sizes"))
+    assert groups["runs"].to_dict() == {"size=5": 2, "size=6": 1}
+
+
+def test_sweeps_in_a_folder_are_found_and_other_folders_are_not_runs(tmp_path: Path) -> None:
+    record(tmp_path / "one" / "seed=1", 90)
+    (tmp_path / "one" / "seed=2").mkdir()
+    record(tmp_path / "two", 91)
+    (tmp_path / "my_digits" / "3").mkdir(parents=True)
+    (tmp_path / "my_digits" / "3" / "a.png").touch()
+    runs = read_runs(tmp_path)
+    assert runs.set_index("run")["status"].to_dict() == {"seed=1": "finished", "seed=2": "missing", "two": "finished"}
+
+
+def test_texts_are_harmless_in_a_terminal_and_in_a_spreadsheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "\x1b[2Jred", 90, student="=HYPERLINK(1)")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "error.txt").write_text("\x1b[31mnot red\x07")
+    assert main(["compare", str(tmp_path), "--csv", str(tmp_path / "runs.csv")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    text = (tmp_path / "runs.csv").read_text()
+    assert "'=HYPERLINK(1)" in text
+    assert "\x1b" not in text
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "error.txt").write_text("no")
+    with pytest.raises(RunError, match=r"No run is finished, so there is nothing to compare\."):
+        compare_runs(read_runs(tmp_path))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "metrics.json").write_text('{"test_accuracy": "high"}')
+    with pytest.raises(RunError, match=r"No finished run has a number test_accuracy\. They have recorded no numbers"):
+        compare_runs(read_runs(tmp_path))
+    with pytest.raises(RunError, match=r"No run has a history"):
+        write_tensorboard(read_runs(tmp_path), tmp_path / "events")
 
 
 def test_a_missing_extra_says_how_to_install_it(

@@ -21,7 +21,7 @@ LESSONS = sorted(path.stem[2:] for path in Path(__file__).parent.glob("ex[0-9]*.
 TRIALS = 20
 MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution
 
-RESULTS: dict[str, bool] = {}  # results of `check` in this session
+RESULTS: dict[str, bool | None] = {}  # results of `check` in this session; None if it was interrupted
 
 
 @dataclass
@@ -169,6 +169,7 @@ def check(function: Callable[..., Any]) -> None:
     name = getattr(function, "__name__", str(function))
     if name not in everything:
         raise ValueError(f"There is no exercise {name}. Choose from {', '.join(everything)}.")
+    RESULTS[name] = None
     mistake = everything[name].judge(function)
     RESULTS[name] = not mistake
     print(f"{name}: {mistake or f'Correct for {TRIALS} random inputs.'}")

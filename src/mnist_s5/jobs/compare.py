@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
@@ -14,10 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
+from ..files import atomic_write
 from ..messages import did_you_mean
-from ..metrics import MetricsError, read_metrics
+from ..metrics import Evaluation, MetricsError, read_metrics
 from ..training.recipes import Recipe
-from .parameters import RunError
+from .parameters import RunError, to_text
 from .runs import ERROR_FILE
 
 # What identifies a run of `fit`, without the seed, as in metrics.json. The readable facts come first.
@@ -43,9 +45,9 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
 
         The runs of a group agree in all facts and parameters except the seed. Their devices and versions may differ.
 
-        The status is "finished", "failed" (an error was recorded, or metrics.json is corrupted), "unfinished"
-        (interrupted), "missing" (not started), or "repeated" (a run of `fit` with the same facts, parameters, and seed
-        is already in the table).
+        The status is "finished", "failed" (an error was recorded, or metrics.json is corrupted), "partial" (cells
+        failed, and the others were executed), "unfinished" (interrupted), "missing" (not started), or "repeated" (a run
+        of `fit` with the same facts, parameters, and seed is already in the table).
 
     Raises:
         RunError: If a folder does not exist, or there are no runs.
@@ -61,41 +63,87 @@ def read_runs(*folders: str | Path) -> pd.DataFrame:
     _mark_repeated(rows)
     runs = pd.DataFrame(rows)
     names = _columns_that_vary(runs[runs["status"] == "finished"])
-    labels = [", ".join(f"{name}={row[name]}" for name in names if row.get(name) is not None) for row in rows]
+    labels = [", ".join(f"{name}={to_text(row[name])}" for name in names if row.get(name) is not None) for row in rows]
     runs["group"] = [label or "all" for label in labels]
     return runs
 
 
+def _is_run(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in ("metrics.json", ERROR_FILE, "*.ipynb", _RESUME_FILES))
+
+
 def _runs_in(folder: Path) -> list[Path]:
+    """Return the runs in a folder, a sweep, or a folder of sweeps. An empty folder is a run that was not started."""
     if not folder.exists():
         raise RunError(f"There is no folder {folder}. Pass the folder of a run or of a sweep.")
     if folder.is_file():  # such as runs.csv
         return []
-    if any(any(folder.glob(pattern)) for pattern in ("metrics.json", ERROR_FILE, "*.ipynb", _RESUME_FILES)):
-        return [folder]
-    runs = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    if not runs:
+    runs = _search(folder)
+    if runs == [folder] and not _is_run(folder):
         raise RunError(f"{folder} contains no runs. Pass the folder of a run or of a sweep.")
-    return sorted(runs, key=lambda path: [int(n) if n.isdecimal() else n for n in re.split(r"(\d+)", path.name)])
+    return runs
+
+
+def _search(folder: Path) -> list[Path]:
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if _is_run(folder) or not inside:
+        return [folder]
+    folders = [path for path in inside if path.is_dir()]
+    folders.sort(key=lambda path: [int(n) if n.isdecimal() else n for n in re.split(r"(\d+)", path.name)])
+    return [run for each in folders for run in _search(each)]
 
 
 def _read(folder: Path) -> dict[str, Any]:
     """Return a row of the table."""
-    error, metrics = folder / ERROR_FILE, {}
-    why = error.read_text("utf-8") if error.exists() else ""
+    error, flat = folder / ERROR_FILE, dict[str, Any]()
+    why = error.read_text("utf-8", errors="replace") if error.exists() else ""
     try:
         metrics = read_metrics(folder)
-    except MetricsError as corrupted:
-        why = why or str(corrupted)
-    ended = "finished" if metrics or any(folder.glob("*.ipynb")) else "missing"
+        flat = _flatten(metrics)
+    except (MetricsError, RecursionError, ValueError) as corrupted:
+        metrics, why = {}, why or str(corrupted)
+    executed = any(folder.glob("*.ipynb"))
     interrupted = any(folder.glob("*-unfinished.ipynb")) or (not metrics and any(folder.glob(_RESUME_FILES)))
-    status = "failed" if why else "unfinished" if interrupted else ended
-    metrics = metrics if status == "finished" else {}  # others have no results
+    ended = "finished" if metrics or executed else "missing"
+    status = "unfinished" if interrupted else ended
+    if why:
+        status = "partial" if metrics and executed and not interrupted else "failed"
+    named = {name: _number(value) for name, value in re.findall(r"(\w+)=([^,]*)", folder.name)}
+    ours = {"run": _clean(folder.name), "group": "", "status": status, "error": _clean(why)}
+    return ours | {"history": None} | named | (flat if status in ("finished", "partial") else {}) | ours
+
+
+def _flatten(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers and texts of metrics.json, and the history. Other lists are left out."""
     flat = pd.json_normalize(metrics).to_dict("records")[0] if metrics else {}
-    named = dict(re.findall(r"(\w+)=([^,]*)", folder.name))
-    ours = {"run": folder.name, "group": "", "status": status, "error": why}
-    row = ours | {"history": None} | named | flat | ours  # a notebook's own metrics cannot replace ours
-    return {name: value for name, value in row.items() if name == "history" or not isinstance(value, list)}
+    found = {_clean(name): _clean(value) for name, value in flat.items() if isinstance(value, str | int | float)}
+    try:
+        history: Any = [Evaluation(**entry)._asdict() for entry in metrics["history"]]
+    except (KeyError, TypeError):  # it has none, or one that a notebook wrote in its own way
+        history = None
+    return found | {"history": history}
+
+
+def _clean(value: Any) -> Any:
+    """Return a text without characters that a terminal obeys, or that UTF-8 cannot encode."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "�", value) if isinstance(value, str) else value
+
+
+def _number(text: str) -> Any:
+    """Return the number that a text stands for, otherwise the text: equal numbers must be equal values."""
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+def write_table(runs: pd.DataFrame, path: Path) -> None:
+    """Write the table of runs, without the histories, as CSV.
+
+    A text that a spreadsheet would execute as a formula gets an apostrophe in front.
+    """
+    table = runs.drop(columns="history")
+    safe = table.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value)
+    atomic_write(path, safe.to_csv(index=False).encode())
 
 
 def _names_in(runs: Iterable[str]) -> list[str]:
@@ -145,12 +193,17 @@ def compare_runs(runs: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.
         with Holm's correction for the number of pairs, and the smallest p-value that so few runs can give.
 
     Raises:
-        RunError: If no finished run has the metric, or it is not a number.
+        RunError: If no run is finished, or none has the metric as a number.
     """
-    finished = runs[runs["status"] == "finished"]
+    finished = runs[runs["status"] == "finished"].copy()
+    if not len(finished):
+        raise RunError("No run is finished, so there is nothing to compare. Wait, or read why the runs failed.")
+    if metric in finished:
+        finished[metric] = pd.to_numeric(finished[metric], errors="coerce")  # NaN for a text
     numbers = finished.select_dtypes("number").dropna(axis="columns", how="all")
     if metric not in numbers:
-        raise RunError(f"No finished run has a number {metric}. {did_you_mean(metric, numbers)}")
+        ways = did_you_mean(metric, numbers) if len(numbers.columns) else "They have recorded no numbers at all."
+        raise RunError(f"No finished run has a number {metric}. {ways}")
     groups = finished.dropna(subset=[metric]).groupby("group", sort=False)
     columns = {"runs": (metric, "size"), "median": (metric, "median"), "min": (metric, "min"), "max": (metric, "max")}
     if "train_seconds" in finished:
@@ -187,10 +240,15 @@ def write_tensorboard(runs: pd.DataFrame, folder: Path) -> None:
     """Write the curves of each run as TensorBoard event files. The step is the number of training images seen so far.
 
     Use a new folder: an existing one keeps its old curves.
+
+    Raises:
+        RunError: If no run has a history.
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    for run in runs[runs["history"].notna()].itertuples():
+    if "train_images" not in runs or not len(trained := runs.dropna(subset=["history", "train_images"])):
+        raise RunError("No run has a history and its number of training images. Pass runs that train with fit.")
+    for run in trained.itertuples():
         with SummaryWriter(str(folder / run.run)) as writer:
             for entry in run.history:
                 for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate"):

@@ -126,18 +126,22 @@ def check_cells(cells: Iterable[str]) -> None:
     """Check the parameters in the cells that were run so far.
 
     The parameters cell is the one that sets run_dir, as in every notebook of the course, otherwise the first one with
-    annotated variables. A cell that starts with "# Parameters" was added by papermill. If a cell was run twice, the
-    last time counts.
+    annotated variables, otherwise the last one with variables before the cell that papermill added. That one starts
+    with "# Parameters". If a cell was run twice, the last time counts.
     """
     own: dict[str, tuple[str, str]] = {}
+    plain: dict[str, tuple[str, str]] = {}  # of a cell without annotations
     injected = ""
     for source in cells:
-        found = declared(source)
-        if source.partition("\n")[0].strip() == "# Parameters":
+        found, everything = declared(source), declared(source, untyped=True)
+        marked = source.partition("\n")[0].strip() == "# Parameters"
+        if marked and (own or plain.keys() & everything.keys()):
             injected = source
         elif found and (not own or found.keys() == own.keys() or "run_dir" in found.keys() - own.keys()):
             own = found
-    types = {name: kind for name, (kind, _) in own.items()}
+        elif not own and not injected:
+            plain = everything or plain
+    types = {name: kind for name, (kind, _) in (own or plain).items()}
     given = [(name, code) for name, (_, code) in own.items()]
     for line in ast.parse(injected).body:
         if not isinstance(line, ast.Assign) or len(line.targets) > 1:
@@ -169,6 +173,11 @@ def _from_text(text: str, annotation: str) -> Any:
     if type(value) is int and float in options and int not in options and _fits(value, float):
         return float(value)
     return value
+
+
+def to_text(value: Any) -> str:
+    """Return a value as in the names of folders. Equal values have equal texts: 1 and 1.0 are "1"."""
+    return str(int(value)) if type(value) is float and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
 def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -1,13 +1,16 @@
 """A notebook as a job: find it, and execute it with papermill into a run's folder."""
 
 import base64
+import glob
+import json
 import logging
 import os
+import platform
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,21 +31,73 @@ from .parameters import RunError, local_path
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
 
 
+def run_path(run_dir: str = "") -> Path:
+    """Return the run's folder: the given one, or a new one in `runs_folder`, named after the time.
+
+    Raises:
+        RunError: If it is an address, such as s3://bucket/run.
+    """
+    # microseconds, because several runs may start within a second
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    return local_path(run_dir) if run_dir else runs_folder() / stamp
+
+
 def new_run(run_dir: str = "") -> Path:
-    """Create the run's folder: the given one, or a new one in `runs_folder`, named after the time.
+    """Create the run's folder, and return it. See `run_path`.
 
     Raises:
         OSError: If it cannot be created.
         RunError: If it is an address, such as s3://bucket/run.
     """
-    # microseconds, because several runs may start within a second
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    folder = local_path(run_dir) if run_dir else runs_folder() / stamp
+    folder = run_path(run_dir)
     try:
         folder.mkdir(parents=True, exist_ok=bool(run_dir))
     except OSError as error:
         raise to_write_error(error, folder) from error
     return folder
+
+
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Keep other commands on this machine from running notebooks in the same folder.
+
+    Raises:
+        RunError: If one does.
+    """
+    import psutil
+
+    lock = folder / ".running"  # names the process
+    for _ in range(2):
+        try:
+            with lock.open("x") as file:
+                json.dump([platform.node(), os.getpid(), psutil.Process().create_time()], file)
+            break
+        except FileExistsError:
+            with suppress(OSError, ValueError, psutil.NoSuchProcess):  # that process is gone, or wrote nothing yet
+                host, pid, started = json.loads(lock.read_text())
+                if host == platform.node() and abs(psutil.Process(pid).create_time() - started) < 1:
+                    raise RunError(
+                        f"Another command (process {pid}) is running notebooks in {folder}. Wait until it ends, or "
+                        "choose another folder with --out."
+                    ) from None
+            lock.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def matches(pattern: str) -> list[str]:
+    """Return the files and folders that match a pattern, sorted. A leading ~ is the home folder.
+
+    A part of the pattern that exists is taken literally, such as "class [2026]" in "class [2026]/*.ipynb".
+    """
+    path = Path(pattern).expanduser()
+    literal, parts = Path(path.anchor), [path.anchor]
+    for part in path.relative_to(path.anchor).parts:
+        literal /= part
+        parts.append(glob.escape(part) if os.path.lexists(literal) else part)
+    return sorted(glob.glob(os.path.join(*parts), recursive=True))
 
 
 def find_weights(weights: str = "auto", run_dir: str | Path = "") -> Path:
@@ -107,12 +162,15 @@ def _kernel_manager() -> type:
     return ThisPython
 
 
-def _execute(notebook: Path, target: Path, parameters: dict[str, Any], cell_timeout: int | None) -> Any:
+def _execute(
+    notebook: Path, target: Path, parameters: dict[str, Any], cell_timeout: int | None, keep_going: bool
+) -> Any:
     """Execute a notebook with papermill, which writes it to the target after each cell. Return the notebook.
 
     Raises:
-        RunError: If a cell fails or takes too long.
+        RunError: If a cell fails or takes too long, and we do not keep going, or if the kernel dies.
     """
+    import nbformat
     from papermill import PapermillExecutionError, execute_notebook
     from papermill.log import logger
 
@@ -126,17 +184,34 @@ def _execute(notebook: Path, target: Path, parameters: dict[str, Any], cell_time
     options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": cell_timeout}
     options["kernel_manager_class"] = _kernel_manager()
     options["extra_arguments"] = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
+    options["iopub_timeout"] = 3600  # after 4 seconds, a cell with much output would fail
+    options |= {"allow_errors": keep_going, "interrupt_on_timeout": keep_going}
     try:
         done = execute_notebook(*paths, parameters, **options)
     except PapermillExecutionError as error:
-        raise stopped(f"{error.ename}: {error.evalue}", error.exec_count) from None
+        if not keep_going:
+            raise stopped(f"{error.ename}: {error.evalue}", error.exec_count) from None
+        return nbformat.read(target, as_version=4)
     except TimeoutError:
         raise stopped(f"a cell took more than {cell_timeout} seconds") from None
     except RuntimeError as error:  # the kernel died
         raise stopped(f"{error}. The kernel may have run out of memory") from error
-    if any(output.get("ename") == "SystemExit" for cell in done.cells for output in cell.get("outputs", [])):
+    exits = any(output.get("ename") == "SystemExit" for cell in done.cells for output in cell.get("outputs", []))
+    if exits and not keep_going:
         raise stopped("a cell called exit()")
     return done
+
+
+def _failed_cells(notebook: Any, cell_timeout: int | None) -> list[str]:
+    """Return what went wrong in each cell that failed."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                interrupted = cell_timeout and output.ename == "KeyboardInterrupt"
+                why = f"it took more than {cell_timeout} seconds" if interrupted else f"{output.ename}: {output.evalue}"
+                found.append(f"cell [{cell.execution_count}]: {why}")
+    return found
 
 
 def _figures(stem: str, notebook: Any) -> dict[str, bytes]:
@@ -173,7 +248,13 @@ def _changed(folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in after.items() if name not in before or before[name] != value}
 
 
-def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_timeout: int | None = None) -> None:
+def run_notebook(
+    notebook: Path,
+    folder: Path,
+    parameters: dict[str, Any],
+    cell_timeout: int | None = None,
+    keep_going: bool = False,
+) -> None:
     """Execute a notebook into an existing folder, and save its figures next to it, named after their cells.
 
     Until it succeeds, the notebook is called NAME-unfinished.ipynb, so a failed run never replaces a finished one.
@@ -187,6 +268,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_
         folder: Where to write.
         parameters: Values of its parameters.
         cell_timeout: Stop a cell that takes more than this many seconds. None sets no limit.
+        keep_going: Execute the remaining cells if a cell fails or takes too long. The metrics and figures are kept.
 
     Raises:
         RunError: If a cell fails or takes too long. The unfinished notebook is kept.
@@ -201,7 +283,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_
     _forget_results(folder, notebook)
     before = read_metrics(folder)
     try:
-        done = _execute(notebook, unfinished, parameters, cell_timeout)
+        done = _execute(notebook, unfinished, parameters, cell_timeout, keep_going)
     except BaseException:
         _remove_metrics(folder, _changed(folder, before))
         raise
@@ -213,3 +295,5 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any], cell_
         raise to_write_error(error, target) from error
     for name, png in _figures(notebook.stem, done).items():
         atomic_write(folder / name, png)
+    if failed := _failed_cells(done, cell_timeout):
+        raise RunError(f"{notebook.stem}: {'; '.join(failed)} (see {target}).")
