@@ -20,6 +20,8 @@ from mnist_s5 import doctor
 from mnist_s5.__main__ import main
 from mnist_s5.data import download
 from mnist_s5.pictures import find
+from mnist_s5.pictures.find import find_digits
+from mnist_s5.pictures.read import ImageError
 from mnist_s5.training.checkpoint import save_checkpoint
 
 
@@ -188,6 +190,70 @@ def test_predict_expands_patterns_and_takes_a_runs_folder(
     assert "*.jpg does not exist" in capsys.readouterr().err
     assert main(["predict", "--checkpoint", str(tmp_path), "x.png"]) == 1
     assert f"There is no checkpoint at {tmp_path / 'model.safetensors'}" in capsys.readouterr().err
+
+
+def three(sample: tuple[s5.DigitDataset, s5.DigitDataset]) -> Image.Image:
+    return Image.fromarray(sample[1].data[300].numpy()).resize((140, 140))
+
+
+@pytest.mark.fault(31, "predict with a folder that also holds other files, a picture from a phone, and several pages")
+def test_every_file_in_a_folder_is_read_or_named(
+    fault: Fault,
+    sample: tuple[s5.DigitDataset, s5.DigitDataset],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "my pictures [1]"
+    (folder / "__MACOSX").mkdir(parents=True)
+    picture, blank = three(sample), Image.new("L", (140, 140))
+    for name in ("A.PNG", "__MACOSX/a.png", "._a.png"):
+        picture.save(folder / name)
+    picture.save(folder / "pages.tif", save_all=True, append_images=[picture])
+    blank.save(folder / "drawn.gif", save_all=True, append_images=[picture])
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    (folder / "IMG_1.HEIC").write_bytes(heic)
+    (folder / "notes.txt").write_text("3")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.png")  # reading it would wait forever
+    assert main(["predict", str(folder)]) == 1
+    said = capsys.readouterr()
+    assert [line.rpartition("/")[2][:8] for line in said.out.splitlines()] == ["A.PNG: 3"]
+    for sentence in (
+        "IMG_1.HEIC is a HEIC picture, which cannot be read here. Save it as JPEG.",
+        "drawn.gif contains 2 pictures. Save each page or frame as a file.",
+        "pages.tif contains 2 pictures. Save each page or frame as a file.",
+        f"{1 + hasattr(os, 'mkfifo')} files are not images, so they are not read: {folder}/notes.txt",
+    ):
+        (line,) = [line for line in said.err.splitlines() if sentence in line]
+        fault.saw(line)
+    with pytest.raises(ImageError, match="HEIC"):
+        find_digits(heic)
+    with Image.open(folder / "drawn.gif") as opened:
+        opened.seek(1)
+        assert len(find_digits(opened)) == 1  # the caller has chosen the frame
+    fault.plain("silently wrong", "Pillow returns the first page or frame")
+
+
+def test_names_that_are_hard_to_draw(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [b"cost $5 and $\\frac{$.png", b"caf\xe9.png", b"last.png"]
+    for name in names:
+        three(sample).save(tmp_path / "x.png")
+        (tmp_path / "x.png").rename(tmp_path / os.fsdecode(name))
+    assert main(["predict", str(tmp_path), "--show", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    assert capsys.readouterr().out.count(": 3 (") == 3
+
+
+def test_predict_expands_the_home_folder(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(sample).save(tmp_path / "three.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for pattern in ("~/three.png", "~/*.png", "~"):
+        assert main(["predict", pattern]) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows writes Unicode to its console")

@@ -1,7 +1,6 @@
 """The command line: mnist-s5 run, sweep, compare, predict, data, and doctor."""
 
 import argparse
-import glob
 import io
 import json
 import logging
@@ -131,11 +130,13 @@ def predict(args: argparse.Namespace) -> int:
 
     from .files import PRETRAINED_WEIGHTS
     from .pictures.classify import classify
-    from .pictures.read import ImageError
+    from .pictures.read import ImageError, listed
     from .training.checkpoint import load_checkpoint
 
     model, _ = load_checkpoint(args.checkpoint or PRETRAINED_WEIGHTS)
-    paths = [path for pattern in args.images for path in _expand(pattern)]
+    found_files = [_expand(pattern) for pattern in args.images]
+    paths = [path for images, _ in found_files for path in images]
+    others = [path for _, rest in found_files for path in rest]
     failed = 0
     # disable=None: no bar if stderr is not a terminal
     for number, path in enumerate(tqdm(paths, unit="image", disable=len(paths) < 10 or None), 1):
@@ -158,6 +159,8 @@ def predict(args: argparse.Namespace) -> int:
                     tqdm.write(f"{path}, digit {which}: {digit}")
         if args.show:
             _show(args.show / f"{number}-{Path(path).stem[:80]}.png", path, found)
+    if others:
+        print(f"mnist-s5: {len(others)} files are not images, so they are not read: {listed(others)}", file=sys.stderr)
     return failed
 
 
@@ -168,25 +171,35 @@ def _show(target: Path, path: str, found: "list[FoundDigit]") -> None:
 
     images, captions = zip(*((digit.image, str(digit)) for digit in found), strict=True)
     png = io.BytesIO()
-    image_grid(images, captions, path, None).savefig(png)
+    title = path.encode(errors="backslashreplace").decode()  # the name may not be valid UTF-8
+    image_grid(images, captions, title, None).savefig(png)
     atomic_write(target, png.getvalue())
 
 
-def _expand(pattern: str) -> list[str]:
-    """Return a file, the images in a folder, or the files that match a pattern (Windows does not expand patterns).
+def _expand(pattern: str) -> tuple[list[str], list[Path]]:
+    """Return a file, the images in a folder, or those that match a pattern (Windows does not expand patterns).
+
+    The second list holds the files in folders that are not images.
 
     Raises:
         ValueError: If a folder contains no images.
     """
-    from PIL import Image
+    from .jobs.runs import matches
+    from .pictures.read import image_files
 
-    if not os.path.isdir(pattern):
-        return [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern)) or [pattern]
-    endings = tuple(Image.registered_extensions())
-    files = (path for path in sorted(Path(pattern).rglob("*")) if path.suffix.lower() in endings and path.is_file())
-    if not (images := list(map(str, files))):
-        raise ValueError(f"The folder {pattern} contains no images. Add PNG or JPEG files, or pass another folder.")
-    return images
+    images: list[str] = []
+    others: list[Path] = []
+    for path in matches(pattern) or [pattern]:
+        if os.path.isdir(path):
+            found, rest = image_files(Path(path))
+            if not found:
+                fix = "Add PNG or JPEG files, or pass another folder."
+                raise ValueError(f"The folder {path} contains no images. {fix}")
+            images += map(str, found)
+            others += rest
+        else:
+            images.append(path)
+    return images, others
 
 
 def data(args: argparse.Namespace) -> int:

@@ -94,7 +94,8 @@ def test_weights_are_those_of_this_run_or_the_named_ones(
             s5.find_weights(wrong)
 
 
-def test_a_notebook_is_executed_by_this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(30, "a kernel called python3 in the user's folder that belongs to another environment")
+def test_a_notebook_is_executed_by_this_python(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the user's own Jupyter folder has a kernel of the same name that starts another one."""
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
@@ -106,10 +107,14 @@ def test_a_notebook_is_executed_by_this_python(tmp_path: Path, monkeypatch: pyte
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
     runs.run_notebook(tmp_path / "n.ipynb", s5.new_run(str(tmp_path / "out")), {})
     done = nbformat.read(tmp_path / "out" / "n.ipynb", 4)
-    assert done.cells[-1].outputs[0].text.strip() == sys.executable
+    if done.cells[-1].outputs[0].text.strip() != sys.executable:
+        raise SilentlyWrong(fault.injected)
+    fault.saw("the notebook is executed by the Python that runs the command")
+    fault.plain("silently wrong", "papermill executes it with the other environment")
 
 
-def test_a_run_that_is_executed_again_begins_without_its_old_results(tmp_path: Path) -> None:
+@pytest.mark.fault(29, "a student's new copy fails in the folder of the copy that was graded before")
+def test_a_run_that_is_executed_again_begins_without_its_old_results(fault: Fault, tmp_path: Path) -> None:
     """A copy of an exercise notebook that is solved, fails, or does not reach its last cell. 03's results stay."""
     out = s5.new_run(str(tmp_path / "out"))
     s5.write_metrics(out, summary={"accuracy": 99})
@@ -126,13 +131,15 @@ def test_a_run_that_is_executed_again_begins_without_its_old_results(tmp_path: P
     both = {"summary": {"accuracy": 99}, "exercises": {"normalized": True}}
     assert run(solved, figure) == both
     assert (out / "ex-cell-1.png").exists()
-    assert run(solved, "1 / 0") == {"summary": {"accuracy": 99}}
+    if run(solved, "1 / 0") != {"summary": {"accuracy": 99}}:
+        raise SilentlyWrong(fault.injected)
     assert not (out / "ex-cell-1.png").exists()
     assert read_runs(out)["status"].tolist() == ["unfinished"]
     assert "exercises.normalized" not in read_runs(out)
     assert run(solved) == both
     assert run("pass") == {"summary": {"accuracy": 99}}
     assert read_runs(out)["status"].tolist() == ["finished"]
+    fault.saw("the table shows none of the former results")
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/run", "gs://bucket/run", "https://host.example/run", "file:/run"])

@@ -1,4 +1,5 @@
 import importlib
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -424,12 +425,42 @@ def test_mistakes_with_kept_digits_are_one_sentence(tmp_path: Path) -> None:
         load_digits(tmp_path)
 
 
-def test_an_image_of_the_caller_stays_as_it_is(tmp_path: Path, sample: Sample) -> None:
+@pytest.mark.fault(33, "a large JPEG that the caller has opened, passed twice")
+def test_an_image_of_the_caller_stays_as_it_is(fault: Fault, tmp_path: Path, sample: Sample) -> None:
     """Decoding a large JPEG at a lower resolution would change its size, and so the boxes of a second call."""
     digit = Image.fromarray(sample[1].data[0].numpy())
     on_white(digit).resize((5600, 5600)).save(tmp_path / "large.jpg")
     picture = Image.open(tmp_path / "large.jpg")
     first, second = (find_digits(picture)[0].box for _ in range(2))
-    assert picture.size == (5600, 5600)
-    assert first == second
+    if picture.size != (5600, 5600) or first != second:
+        raise SilentlyWrong(fault.injected)
     assert first[2] > 2800
+    fault.saw("the image is unchanged, and the boxes fit it")
+
+
+@pytest.mark.fault(32, "the folder of own digits holds a friend's copy twice, or files of other kinds")
+def test_own_digits_count_once_and_no_file_is_ignored(
+    fault: Fault, tmp_path: Path, sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [sample[1].data[100 * digit] for digit in range(10)]
+    for digit, image in enumerate(images):
+        save_digit(image, digit, tmp_path / "kim")
+    shutil.copytree(tmp_path / "kim", tmp_path / "copy of kim")
+    (tmp_path / "kim" / "README.txt").write_text("by Kim")
+    Image.fromarray(sample[1].data[1].numpy()).save(tmp_path / "kim" / "0" / "A.PNG")
+    own = load_digits(tmp_path)
+    assert sorted(own.targets.tolist()) == [0, *range(10)]
+    assert len({image.numpy().tobytes() for image in own.data}) == 11
+    said = capsys.readouterr().err
+    assert f"10 of 21 digits in {tmp_path} are copies of others. They count once." in said
+    assert f"these files are not images, so they are not used: {tmp_path / 'kim' / 'README.txt'}" in said
+    for line in said.splitlines():
+        fault.saw(line)
+    for name, why in {"0/photo.jpg": "is not a PNG file", "07/a.png": "named after its label, 0 to 9"}.items():
+        (tmp_path / "kim" / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(sample[1].data[2].numpy()).save(tmp_path / "kim" / name)
+        fault.refused(ImageError, why, lambda: load_digits(tmp_path))
+        (tmp_path / "kim" / name).unlink()
+    save_digit(images[3], 5, tmp_path / "lee")
+    fault.refused(ImageError, "are the same image with different labels", lambda: load_digits(tmp_path))
+    fault.plain("silently wrong", "ImageFolder counts copies, and makes 07 a class of its own")

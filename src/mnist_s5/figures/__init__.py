@@ -15,7 +15,7 @@ BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe-Ito blue and vermi
 WIDE, TALL = (6.6, 2.9), (6.6, 5.0)  # inches
 PIXELS = 110  # per inch, where a figure is displayed. Its file has twice as many, for screens with small pixels.
 SMALL = 9  # font size in points: as large as the text around a figure
-
+STYLE: list[Any] = ["default", {"text.parse_math": False}]  # the name of a file may contain two $
 
 P = ParamSpec("P")
 
@@ -27,7 +27,7 @@ class AltTextFigure(Figure):
 
     def savefig(self, *args: Any, **options: Any) -> None:
         """Save the figure in matplotlib's default style. See `matplotlib.figure.Figure.savefig`."""
-        with style.context("default"):
+        with style.context(STYLE):
             super().savefig(*args, **options)
 
     def _ipython_display_(self) -> None:
@@ -71,7 +71,7 @@ def in_default_style(draw: Callable[P, AltTextFigure]) -> Callable[P, AltTextFig
 
     @wraps(draw)
     def wrapper(*args: P.args, **options: P.kwargs) -> AltTextFigure:
-        with style.context("default"):
+        with style.context(STYLE):
             return draw(*args, **options)
 
     return wrapper

@@ -54,7 +54,7 @@ def image_grid(
         if image.dtype == torch.uint8:
             shades |= {"vmin": 0, "vmax": 255}
         elif signed:
-            reach = float(pixels.abs().max()) or 1.0
+            reach = float(pixels.detach().abs().max()) or 1.0
             shades = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
         _draw_image(axes, pixels.detach().float().cpu().numpy(), side, shades)
         axes.set_title(caption, fontsize=SMALL, pad=3)

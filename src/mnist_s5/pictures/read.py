@@ -18,6 +18,33 @@ class ImageError(ValueError):
     """The picture cannot be read, or does not show what is expected. The message says why."""
 
 
+def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images in a folder and in all folders in it, and all other files there, in the order of their paths.
+
+    Hidden files, and those that macOS adds to an archive, are left out.
+    """
+    endings = {*Image.registered_extensions(), ".heic", ".heif"}
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if not path.is_dir() and "__MACOSX" not in parts and not any(part.startswith(".") for part in parts):
+            (images if path.suffix.lower() in endings and path.is_file() else others).append(path)
+    return images, others
+
+
+def listed(paths: list[Path]) -> str:
+    """Return the first five paths as text, and how many more there are."""
+    more = f", and {len(paths) - 5} more" * (len(paths) > 5)
+    return ", ".join(map(str, paths[:5])) + more
+
+
+def _is_heic(picture: str | Path | bytes) -> bool:
+    with io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf")
+
+
 def _to_array(picture: np.ndarray | Tensor) -> np.ndarray:
     """Return an array that Pillow takes.
 
@@ -55,6 +82,10 @@ def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
                 file = picture
             else:
                 file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+            # An MPO is a camera's JPEG with previews, and a PSD begins with the whole picture.
+            several = file is not picture and file.format not in ("MPO", "PSD")
+            if several and (count := getattr(file, "n_frames", 1)) > 1:
+                raise ImageError(f"{name} contains {count} pictures. Save each page or frame as a file.")
             width = max(file.size)
             if not min(file.size) or width > 20 * min(file.size):
                 raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
@@ -75,6 +106,9 @@ def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
     except (Image.DecompressionBombError, MemoryError):
         raise too_large from None
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
+        if isinstance(picture, str | Path | bytes) and _is_heic(picture):
+            ways = "Save it as JPEG. On an iPhone, choose Settings > Camera > Formats > Most Compatible."
+            raise ImageError(f"{name} is a HEIC picture, which cannot be read here. {ways}") from error
         raise ImageError(f"{name} is not an image that can be read. Save it as PNG or JPEG.") from error
     scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / SIDES[1], 1)
     scale = min(scale, (3 * SIDES[1] ** 2 / (image.width * image.height)) ** 0.5)  # a long picture becomes smaller
