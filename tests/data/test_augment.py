@@ -162,3 +162,8 @@ def test_a_gpu_transforms_alike(digits: Tensor) -> None:
     affine = sampled(len(digits), degrees=15, scale_jitter=0.1, translate_px=2)
     there = s5.apply_affine(digits[:, None].cuda(), affine.cuda()).cpu()
     torch.testing.assert_close(there, s5.apply_affine(digits[:, None], affine), atol=0.05, rtol=0)
+
+
+def test_images_that_are_not_square_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Expected square images \[N, 1, S, S\], got \[2, 1, 28, 30\]"):
+        s5.apply_affine(torch.zeros(2, 1, 28, 30), s5.sample_affine(2))

@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import torch
 import torchvision
 from table import Fault, SilentlyWrong
@@ -371,3 +373,45 @@ def test_full_disk_with_gz(fault: Fault, cached: Path, tiny: Tiny, monkeypatch: 
     monkeypatch.setattr(os, "replace", full)
     good(tiny)
     fault.saw("the right digits: a copy is not needed")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support."),
+            "(InvalidSchema: Missing dependencies for SOCKS support.)",
+        ),
+        (
+            OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /none.pem"),
+            "(OSError: Could not find a suitable TLS CA certificate bundle, invalid path: /none.pem)",
+        ),
+    ],
+)
+def test_the_cause_of_a_failed_download_is_told(
+    error: Exception, said: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(download, "MIRRORS", ("https://mirror.example/",))
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", fail)
+    with pytest.raises(download.DataError, match=re.escape(said)):
+        s5.load_mnist("mnist")
+
+
+def test_the_cause_of_a_failed_connection_is_told(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MIRRORS", ("https://mirror.example/",))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(download.DataError, match=r"\(ProxyError: .Unable to connect to proxy.*refused") as refused:
+        s5.load_mnist("mnist")
+    assert "object at 0x" not in str(refused.value)
+
+
+def test_kaggles_folders_are_read(tiny: Tiny) -> None:
+    """Its archive has a folder with the name of each file."""
+    for name, blob in tiny.items():
+        folder = download.data_folder() / "MNIST" / "raw" / name
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(blob)
+    good(tiny)

@@ -139,3 +139,11 @@ def test_weights_without_a_checksum_are_not_called_corrupted(tmp_path: Path, net
     save_file(net.state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"has no checksum. Save the weights with save_checkpoint"):
         s5.load_checkpoint(tmp_path)
+
+
+def test_a_buffer_may_be_infinite_but_not_nan(tmp_path: Path, net: s5.Net) -> None:
+    net.register_buffer("mask", torch.tensor([0, -math.inf]))
+    save_checkpoint(net, tmp_path / "model.safetensors")
+    net.register_buffer("mask", torch.tensor([0, math.nan]))
+    with pytest.raises(CheckpointError, match="The weights are not finite"):
+        save_checkpoint(net, tmp_path / "model.safetensors")

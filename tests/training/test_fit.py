@@ -708,3 +708,62 @@ def test_arguments_of_another_type_are_named() -> None:
 def test_a_recipe_of_numpy_numbers_resumes(few: Sets, tmp_path: Path) -> None:
     how: Any = {"learning_rate": np.float32(0.02), "batch_size": np.int64(64), "epochs": np.float64(0.5)}
     assert same(run(few, np.int64(1), folder=tmp_path, **how), run(few, folder=tmp_path, **how))
+
+
+def test_weights_that_a_function_loads_are_not_replaced(few: Sets) -> None:
+    """He initialization would discard them without a word."""
+    recipe, kept = (
+        s5.get_recipe("fast", "sample", epochs=0.05),
+        s5.get_recipe("fast", "sample", epochs=0.05, init="torch"),
+    )
+    pretrained, _ = s5.load_checkpoint()
+    for network in (lambda: s5.load_checkpoint()[0], lambda: pretrained):
+        with pytest.raises(
+            ValueError, match=r"fixed weights \(conv1\.weight\), which init='he' would replace\. To keep"
+        ):
+            s5.fit(recipe, *few, network=network)
+        model = s5.make_model(kept, network)
+        assert torch.equal(next(model.parameters()), next(pretrained.parameters()))
+    s5.seed_everything(1)
+    by_class = s5.make_model(recipe)
+    s5.seed_everything(1)
+    by_function = s5.make_model(recipe, lambda: s5.Net())
+    for one, other in zip(by_class.parameters(), by_function.parameters(), strict=True):
+        assert torch.equal(one, other)  # building a second network takes no random numbers
+
+
+def test_a_network_without_parameters_is_named(few: Sets) -> None:
+    class Empty(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :10].log_softmax(dim=1)
+
+    with pytest.raises(ValueError, match="The network has no parameters, so there is nothing to train"):
+        s5.fit(s5.get_recipe("reference", epochs=0.1), *few, network=Empty)
+
+
+def test_a_loader_goes_on_after_the_last_step_of_its_run(few: Sets) -> None:
+    """Only the first tenth of an epoch belongs to the run."""
+    loader, _ = s5.make_loaders(s5.get_recipe("fast", "sample", epochs=0.1, batch_size=10), *few)
+    assert sum(len(labels) for _, labels in loader) == len(few[0])
+
+
+def test_a_float64_default_is_named(few: Sets, tmp_path: Path) -> None:
+    try:
+        torch.set_default_dtype(torch.float64)
+        with pytest.raises(ValueError, match=r"The model's weights are float64\."):
+            s5.fit(s5.get_recipe("reference", epochs=0.1), *few, folder=tmp_path, device="cpu")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_equal_runs_write_equal_files(few: Sets, tmp_path: Path) -> None:
+    program = (
+        "import mnist_s5 as s5, torch\nfrom mnist_s5.training.checkpoint import save_checkpoint\n"
+        "s5.seed_everything(1)\nsave_checkpoint(s5.Net(), {path!r}, seed=1, recipe='fast')"
+    )
+    blobs = set()
+    for number in range(4):  # two entries would be in a random order
+        path = tmp_path / f"{number}.safetensors"
+        subprocess.run([sys.executable, "-c", program.format(path=str(path))], check=True)
+        blobs.add(path.read_bytes())
+    assert len(blobs) == 1

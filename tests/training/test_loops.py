@@ -225,3 +225,50 @@ def test_the_optimizer_of_another_model_is_an_error(net: s5.Net, few: DataLoader
     optimizer = torch.optim.SGD(s5.Net().parameters(), lr=0.1)
     with pytest.raises(ValueError, match="updates no parameter of this model"):
         s5.train(net, "cpu", few, optimizer)
+
+
+def test_gradients_are_computed_whatever_was_switched_off_before(net: s5.Net, twin: s5.Net, few: DataLoader) -> None:
+    s5.train(twin, "cpu", few, torch.optim.SGD(twin.parameters(), 0.1))
+    with torch.no_grad():
+        s5.train(net, "cpu", few, torch.optim.SGD(net.parameters(), 0.1))
+        assert not torch.is_grad_enabled()
+    for one, other in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_loss_without_a_gradient_is_named(net: s5.Net, few: DataLoader, frozen: bool) -> None:
+    def detached(log_probs: Tensor, labels: Tensor) -> Tensor:
+        return F.nll_loss(log_probs.detach(), labels)
+
+    net.requires_grad_(not frozen)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"^Step 1: the loss has no gradient\. Are all weights frozen"):
+        s5.train(net, "cpu", few, optimizer, F.nll_loss if frozen else detached)
+
+
+def test_a_criterion_or_scheduler_of_another_kind_is_named(net: s5.Net, few: DataLoader) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(TypeError, match=r"The criterion is the class NLLLoss\. Create it: NLLLoss\(\)\."):
+        s5.train(net, "cpu", few, optimizer, nn.NLLLoss)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(TypeError, match="ReduceLROnPlateau needs a loss, so train cannot step it"):
+        s5.train(net, "cpu", few, optimizer, scheduler=plateau)  # type: ignore[arg-type]
+
+
+def test_weights_in_float64_are_named(net: s5.Net, few: DataLoader) -> None:
+    net.double()
+    for call in (
+        lambda: s5.train(net, "cpu", few, torch.optim.SGD(net.parameters(), 0.1)),
+        lambda: s5.test(net, "cpu", few),
+        lambda: s5.predict(net, "cpu", few),
+    ):
+        with pytest.raises(ValueError, match=r"The model's weights are float64\. Call model\.float\(\)"):
+            call()
+
+
+def test_a_last_batch_of_one_image_is_named(few: DataLoader) -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.BatchNorm1d(10), nn.LogSoftmax(dim=1))
+    loader = DataLoader(few.dataset, batch_size=3)
+    with pytest.raises(ValueError, match=r"^Step 4: the batch has one image, and BatchNorm needs two\."):
+        s5.train(flat, "cpu", loader, torch.optim.SGD(flat.parameters(), 0.1))

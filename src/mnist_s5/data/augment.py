@@ -77,6 +77,8 @@ def apply_affine(images: Tensor, theta: Tensor) -> Tensor:
         Float [N, 1, S, S], with the same range of values as the images.
     """
     side = images.shape[-1]
+    if images.shape[-2] != side:
+        raise ValueError(f"Expected square images [N, 1, S, S], got {list(images.shape)}. Pad them first.")
     grid = (theta.reshape(-1, 3) @ _pixel_centers(side, images.device)).view(-1, 2, side, side)
     return F.grid_sample(images.float(), grid.permute(0, 2, 3, 1), align_corners=False)
 

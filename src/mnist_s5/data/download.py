@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ def data_folder() -> Path:
 
 
 def _verified(path: Path) -> bytes | None:
+    path = path / path.name if path.is_dir() else path  # Kaggle's archive has a folder with the name of each file
     blob = path.read_bytes() if path.is_file() else b""
     return blob if hashlib.sha256(blob).hexdigest() == SHA256[path.name] else None
 
@@ -60,6 +62,14 @@ def local_file(raw: Path, name: str) -> bytes | None:
         with suppress(OSError):  # keeping the unpacked file is optional
             atomic_write(raw / name, blob)
     return blob
+
+
+def _reason(error: Exception) -> str:
+    """Return the cause in the words of the library: they name a missing package, a certificate, or a proxy."""
+    text = " ".join(str(error).split())
+    cause = re.search(r"Caused by (\w+)\((.*)\)$", text)  # of urllib3
+    kind, said = cause.groups() if cause else (type(error).__name__, text)
+    return f"{kind}: {re.sub(r'HTTPS?Connection[^:]*: ', '', said)}"[:200]
 
 
 def _download(raw: Path, name: str) -> bytes:
@@ -78,7 +88,7 @@ def _download(raw: Path, name: str) -> bytes:
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
             if isinstance(error, OSError) and isinstance(to_write_error(error, raw), WriteError):
                 raise
-            failures.append(f"{mirror} ({type(error).__name__})")
+            failures.append(f"{mirror} ({_reason(error)})")
     problem = "corrupted in" if (raw / name).exists() else "missing from"
     raise DataError(
         f"{name} is {problem} {raw}, and could not be downloaded from {' or '.join(failures) or 'any mirror'}. "

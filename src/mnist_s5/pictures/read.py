@@ -65,46 +65,66 @@ def _to_array(picture: np.ndarray | Tensor) -> np.ndarray:
     return array
 
 
+def _open(picture: Picture, name: str) -> Image.Image:
+    """Return a Pillow image, which may not be decoded yet.
+
+    Raises:
+        ImageError: If it is too large or narrow, or one of several in a file.
+    """
+    if isinstance(picture, np.ndarray | Tensor):
+        file = Image.fromarray(_to_array(picture))
+    elif isinstance(picture, Image.Image):
+        file = picture
+    else:
+        file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+        # An MPO is a camera's JPEG with previews, and a PSD begins with the whole picture.
+        if file.format not in ("MPO", "PSD") and (count := getattr(file, "n_frames", 1)) > 1:
+            raise ImageError(f"{name} contains {count} pictures. Save each page or frame as a file.")
+    if not min(file.size) or max(file.size) > 20 * min(file.size):
+        raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
+    if file.width * file.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return file
+
+
+def _decode(file: Image.Image, name: str) -> Image.Image:
+    """Return the upright image in RGBA.
+
+    Raises:
+        ImageError: If it contains NaN or infinity.
+    """
+    image = ImageOps.exif_transpose(file)
+    if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
+        values = np.asarray(image, np.float64)
+        if not np.isfinite(values).all():
+            raise ImageError(f"{name} contains NaN or infinity. Use finite brightnesses.")
+        values = (values - values.min()) * (255 / (np.ptp(values) or 1.0))
+        image = Image.fromarray(values.astype(np.uint8))
+    return image.convert("RGBA")
+
+
 def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
     """Return an upright RGB image, float [H, W, 3] from 0 to 255, and how many pixels of the picture each one is wide.
 
     Transparency becomes black behind bright strokes, and white behind dark ones.
+
+    Raises:
+        ImageError: If it cannot be read, or is too large or narrow.
     """
     if isinstance(picture, str | Path) and not os.path.isfile(picture):
         raise ImageError(f"{name} does not exist or is not a file.")
-    too_large = ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Save it smaller.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
-            if isinstance(picture, np.ndarray | Tensor):
-                file = Image.fromarray(_to_array(picture))
-            elif isinstance(picture, Image.Image):
-                file = picture
-            else:
-                file = Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
-            # An MPO is a camera's JPEG with previews, and a PSD begins with the whole picture.
-            several = file is not picture and file.format not in ("MPO", "PSD")
-            if several and (count := getattr(file, "n_frames", 1)) > 1:
-                raise ImageError(f"{name} contains {count} pictures. Save each page or frame as a file.")
+            file = _open(picture, name)
             width = max(file.size)
-            if not min(file.size) or width > 20 * min(file.size):
-                raise ImageError(f"{name} has {file.width}×{file.height} pixels. Use a picture that is less narrow.")
-            if file.width * file.height > MAX_PIXELS:
-                raise too_large
             if file is not picture:  # draft() would change the caller's image
                 file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
-            image = ImageOps.exif_transpose(file)
-            if image.mode[0] in "IF":  # 16 bits or floats per pixel, which Pillow would clip at 255
-                values = np.asarray(image, np.float64)
-                if not np.isfinite(values).all():
-                    raise ImageError(f"{name} contains NaN or infinity. Use finite brightnesses.")
-                values = (values - values.min()) * (255 / (np.ptp(values) or 1.0))
-                image = Image.fromarray(values.astype(np.uint8))
-            image = image.convert("RGBA")
+            image = _decode(file, name)
     except ImageError:
         raise
     except (Image.DecompressionBombError, MemoryError):
-        raise too_large from None
+        raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Save it smaller.") from None
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
         if isinstance(picture, str | Path | bytes) and _is_heic(picture):
             ways = "Save it as JPEG. On an iPhone, choose Settings > Camera > Formats > Most Compatible."

@@ -33,15 +33,16 @@ def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
     The file of a compiled model is the same as that of the model itself.
 
     Raises:
-        CheckpointError: If a weight is not finite.
+        CheckpointError: If a weight is not finite, or a buffer contains NaN. It may contain infinity, as a mask does.
     """
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise CheckpointError("The weights are not finite, so they are not saved. Lower the learning rate.")
     state = getattr(model, "_orig_mod", model).state_dict()  # torch.compile wraps the model
     tensors = {name: value.detach().cpu() for name, value in state.items() if isinstance(value, Tensor)}
     weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    facts = {"about": to_json(about), "sha256": fingerprint(weights)}
-    atomic_write(Path(path), save(weights, facts))
+    finite = all(parameter.isfinite().all() for parameter in model.parameters())
+    if not finite or any(value.isnan().any() for value in weights.values()):
+        raise CheckpointError("The weights are not finite, so they are not saved. Lower the learning rate.")
+    about["sha256"] = fingerprint(weights)  # not beside it: safetensors writes several entries in a random order
+    atomic_write(Path(path), save(weights, {"about": to_json(about)}))
 
 
 def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[str, Any]]:
@@ -61,27 +62,28 @@ def load_checkpoint(path: str | Path = PRETRAINED_WEIGHTS) -> tuple[Net, dict[st
     path = path / MODEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Train first, or use the pretrained weights.")
-    weights, facts, about = _read(path)
+    weights, checksum, about = _read(path)
     model = Net()
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
         raise CheckpointError(
             f"{path} holds another network's weights, not Net's. Choose another run, or load it yourself."
         )
-    if "sha256" not in facts:
+    if not checksum:
         raise CheckpointError(f"{path} has no checksum. Save the weights with save_checkpoint.")
-    if facts["sha256"] != fingerprint(weights):
+    if checksum != fingerprint(weights):
         raise CheckpointError(f"{path} is corrupted: its weights have changed since they were saved. Train again.")
     model.load_state_dict(weights)
     return model.eval(), about
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str], dict[str, Any]]:
-    """Return the weights, the file's metadata, and what `save_checkpoint` was told about the model."""
+def _read(path: Path) -> tuple[dict[str, Tensor], str | None, dict[str, Any]]:
+    """Return the weights, their checksum, and what `save_checkpoint` was told about the model."""
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        return weights, facts, json.loads(facts.get("about", "{}"))
+        about = dict(json.loads(facts.get("about", "{}")))
+        return weights, about.pop("sha256", facts.get("sha256")), about
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is corrupted or not a safetensors file ({error}). Train again.") from error

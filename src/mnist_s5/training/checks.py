@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..data.digits import DigitDataset
 
@@ -117,11 +118,39 @@ def check_dataset(dataset: object) -> None:
     check_labels(targets, name)
 
 
-def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Raise ValueError unless the optimizer updates a parameter of the model."""
+def check_model(model: nn.Module) -> None:
+    """Raise ValueError for weights in float64, because the images are float32."""
+    if any(parameter.dtype == torch.float64 for parameter in model.parameters()):
+        raise ValueError("The model's weights are float64. Call model.float(), or torch.set_default_dtype before it.")
+
+
+def check_fresh(model: nn.Module, again: nn.Module) -> None:
+    """Raise ValueError if two networks of one function have equal weights, which `init="he"` would replace."""
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1 and weight.equal(again.get_parameter(name)):
+            raise ValueError(
+                f"The function returns a network with fixed weights ({name}), which init='he' would replace. "
+                "To keep them, use a recipe with init='torch'. To train from scratch, pass a class."
+            )
+
+
+def check_training(model: nn.Module, optimizer: Optimizer, criterion: object, scheduler: object) -> None:
+    """Raise TypeError or ValueError if these cannot train the model."""
+    check_model(model)
     updated = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in updated for parameter in model.parameters()):
         raise ValueError("The optimizer updates no parameter of this model. Build it again, from model.parameters().")
+    if isinstance(criterion, type):
+        raise TypeError(f"The criterion is the class {criterion.__name__}. Create it: {criterion.__name__}().")
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise TypeError("ReduceLROnPlateau needs a loss, so train cannot step it. Step it yourself after each epoch.")
+
+
+def explained(error: ValueError, images: Tensor, batch: str) -> ValueError:
+    """Return the error that a model raised, or one sentence if the batch has a single image."""
+    few = len(images) == 1 and "more than 1 value per channel" in str(error)
+    fix = f"{batch}: the batch has one image, and BatchNorm needs two. Use another batch size."
+    return ValueError(fix) if few else error
 
 
 def check_output(log_probs: object, labels: Tensor, batch: str) -> None:
@@ -142,10 +171,15 @@ def check_output(log_probs: object, labels: Tensor, batch: str) -> None:
             )
 
 
-def check_loss(loss: object, batch: str) -> None:
-    """Raise ValueError for a loss that is not a scalar tensor, and FloatingPointError for one that is not finite."""
+def check_loss(loss: object, batch: str, trained: bool = False) -> None:
+    """Raise ValueError for a loss that is not a scalar tensor, and FloatingPointError for one that is not finite.
+
+    In training, it must depend on a parameter that requires a gradient.
+    """
     if not isinstance(loss, Tensor) or loss.ndim:
         got = _describe(loss)
         raise ValueError(f"{batch}: expected the criterion to return a scalar, got {got}. Use reduction='mean'.")
     if loss.device.type == "cpu" and not loss.isfinite():
         raise FloatingPointError(f"{batch}: the loss is NaN or infinite. Lower the learning rate, or check the data.")
+    if trained and not loss.requires_grad:
+        raise ValueError(f"{batch}: the loss has no gradient. Are all weights frozen, or does forward() detach?")

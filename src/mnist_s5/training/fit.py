@@ -21,7 +21,7 @@ from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import Device, get_device, seed_everything
 from ..metrics import Evaluation, History
 from ..model import Net
-from .checks import check_dataset, check_positive
+from .checks import check_dataset, check_fresh, check_positive
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
@@ -34,6 +34,10 @@ def make_model(recipe: Recipe, network: Network = Net, device: Device = "cpu") -
     """Build a network on the device, with the recipe's memory format and initial weights.
 
     The weights are sampled on the CPU, so they do not depend on the device.
+
+    Raises:
+        TypeError: If this is not a recipe, or does not build a network.
+        ValueError: If the recipe would replace weights that the function loads.
     """
     if not isinstance(recipe, Recipe):
         raise TypeError(f"Expected a Recipe, got {recipe!r}. Build one: get_recipe('fast').")
@@ -41,6 +45,9 @@ def make_model(recipe: Recipe, network: Network = Net, device: Device = "cpu") -
     if not isinstance(model, nn.Module):
         raise TypeError("Expected network to be a class, or a function that builds a network. Pass network=MyNet.")
     if recipe.init == "he":
+        if not isinstance(network, type):
+            with torch.random.fork_rng([]):
+                check_fresh(model, network())
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
@@ -94,7 +101,8 @@ def make_loaders(
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Return SGD, or Muon with SGD for the biases and the output layer, which has to be the last weight matrix."""
-    parameters = list(parameters)
+    if not (parameters := list(parameters)):
+        raise ValueError("The network has no parameters, so there is nothing to train. Add a layer with weights.")
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     if not recipe.muon:
         return SGD(parameters, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from ..device import Device, keep_freed_memory
-from .checks import check_batch, check_loss, check_optimizer, check_output, check_positive
+from .checks import check_batch, check_loss, check_model, check_output, check_positive, check_training, explained
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
@@ -34,6 +34,7 @@ class Score(NamedTuple):
     accuracy: float
 
 
+@torch.enable_grad()
 def train(
     model: nn.Module,
     device: Device,
@@ -64,22 +65,26 @@ def train(
 
     Raises:
         FloatingPointError: If the loss is not finite (on a GPU, after the last step).
-        ValueError: If a batch, the model's output, or the criterion's output has the wrong shape, type, or values, or
-            the optimizer belongs to another model.
+        TypeError: If the criterion is a class, or the scheduler needs more than the step.
+        ValueError: If a batch, the model's output, or the criterion's output has the wrong shape, type, or values, the
+            optimizer belongs to another model, or the loss has no gradient.
     """
     device = torch.device(device)
     keep_freed_memory()
-    check_optimizer(model, optimizer)
+    check_training(model, optimizer, criterion, scheduler)
     model.train()
     outputs = []
     for batch, images, labels in _batches(train_loader, device, "Step", steps, progress):
         optimizer.zero_grad()
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            log_probs = model(images)
+        try:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                log_probs = model(images)
+        except ValueError as error:
+            raise explained(error, images, batch) from error
         check_output(log_probs, labels, batch)
         log_probs = log_probs.float()  # autocast may return bfloat16
         loss = criterion(log_probs, labels)
-        check_loss(loss, batch)
+        check_loss(loss, batch, trained=True)
         loss.backward()
         optimizer.step()
         if scheduler is not None:
@@ -140,6 +145,7 @@ def _batches(
 
 def _evaluate(model: nn.Module, device: Device, loader: Batches, progress: bool | None) -> Outputs:
     """Return the log-probabilities and the labels of each batch, on the device."""
+    check_model(model)
     model.eval()
     outputs = []
     for batch, images, labels in _batches(loader, torch.device(device), "Test batch", None, progress):
