@@ -2,7 +2,8 @@
 
 python scripts/address.py [ADDRESS], where ADDRESS is owner/name or a URL for git. The default is git's origin.
 The notebooks' setup cells get the address from which Colab installs the course, the README its badges, and
-pyproject.toml its URL. With --check ADDRESS, only compare the notebooks with the address, as CI does.
+pyproject.toml its URL. With --check ADDRESS, only compare the notebooks with the address, as CI does. With
+--if-missing ADDRESS, write it only if they have none, as the workflow of a hosted copy does.
 """
 
 import json
@@ -13,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-UNKNOWN = "<set this to the course's git address>"
-IN_NOTEBOOK = r'%pip install -q \\"git\+([^"\\]*)\\"'
+UNKNOWN = "<the course's git address>"
+IN_NOTEBOOK = r'ADDRESS = \\"([^"\\]*)\\"'
 
 
 def badges(address: str) -> str:
@@ -63,13 +64,17 @@ def address_of(given: str) -> str:
     return repo if "://" in repo else f"https://github.com/{repo}"
 
 
+def written() -> set[str]:
+    """Return the addresses in the notebooks."""
+    return {match for path in NOTEBOOKS for match in re.findall(IN_NOTEBOOK, path.read_text(encoding="utf-8"))}
+
+
 def check(repo: str) -> None:
     """Exit with an error if the notebooks have the address of another repository, or none."""
-    address = address_of(repo)
-    found = {match for path in NOTEBOOKS for match in re.findall(IN_NOTEBOOK, path.read_text(encoding="utf-8"))}
+    address, found = address_of(repo), written()
     if found != {address}:
-        written = " and ".join(sorted(found - {UNKNOWN})) or "no address"
-        sys.exit(f"The notebooks have {written}, but this repository is {address}. Run make address, and commit.")
+        have = " and ".join(sorted(found - {UNKNOWN})) or "no address"
+        sys.exit(f"The notebooks have {have}, but this repository is {address}. Run make address, and commit.")
 
 
 def main(repo: str) -> None:
@@ -77,7 +82,7 @@ def main(repo: str) -> None:
     for notebook in sorted(
         [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks" / "exercises").glob("*.ipynb")]
     ):
-        replace(notebook, IN_NOTEBOOK, json.dumps(f'%pip install -q "git+{address}"')[1:-1])
+        replace(notebook, IN_NOTEBOOK, json.dumps(f'ADDRESS = "{address}"')[1:-1])
     replace(
         ROOT / "README.md", r"<!-- badges -->.*<!-- /badges -->", f"<!-- badges -->\n{badges(address)}<!-- /badges -->"
     )
@@ -89,5 +94,8 @@ def main(repo: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--check"]:
         check(sys.argv[2] if len(sys.argv) > 2 else origin())
+    elif sys.argv[1:2] == ["--if-missing"]:
+        if written() == {UNKNOWN}:
+            main(sys.argv[2] if len(sys.argv) > 2 else "")
     else:
         main(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from mnist_s5 import load_mnist
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DOCS = (Path("docs/glossary.md"), Path("docs/teaching.md"), Path("docs/trade_off.png"))
 HOSTS = ("pypi" + ".org", "python" + "hosted", "index-url", "find-links")
 
 
@@ -112,6 +114,38 @@ def test_make_stops_at_an_old_python(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
+def test_a_wheel_from_a_used_checkout_holds_the_course_and_nothing_else(tmp_path: Path) -> None:
+    repo = copy_of_the_repo(tmp_path / "repo")
+    shipped = {path for path in course_files() if path.parts[0] in ("notebooks", "benchmarks")} | set(DOCS)
+    expected = {path.as_posix() for path in shipped if path.name != "ruff.toml"}
+    expected |= {path.relative_to("src/mnist_s5").as_posix() for path in course_files() if path.parts[0] == "src"}
+    for name in (
+        "notebooks/.ipynb_checkpoints/02_training-checkpoint.ipynb",
+        "notebooks/runs/2026/metrics.json",
+        "notebooks/kim.ipynb",
+        "notebooks/exercises/ex02_training-kim.ipynb",
+        "notebooks/pictures/kim.jpg",
+        ".env",
+        "docs/.env",
+        "benchmarks/results/.env",
+    ):
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).touch()
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=repo, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = {name.removeprefix("mnist_s5/") for name in wheel.namelist() if name.startswith("mnist_s5/")}
+        assert names == expected
+        assert "py.typed" in names
+        wheel.extractall(tmp_path / "installed")
+    package = tmp_path / "installed" / "mnist_s5"
+    for text in [*package.rglob("*.md"), *package.rglob("*.ipynb")]:
+        for link in re.findall(r"\]\((\.[^)#\\]*)", text.read_text()):
+            assert (text.parent / link).exists(), (text.name, link)
+        for link in re.findall(r"\]\((\w[\w/]*\.(?:md|py|ipynb|png))", text.read_text()):
+            assert (text.parent / link).exists(), (text.name, link)
+
+
 def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
     repo = copy_of_the_repo(tmp_path / "repo")
     for name in ("someone/course", "someone-else/course2"):
@@ -122,7 +156,7 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
         assert f"{course}/actions/workflows/ci.yml" in readme
         for notebook in sorted((repo / "notebooks").rglob("*.ipynb")):
             nbformat.validate(nbformat.read(notebook, as_version=4))
-            assert f'%pip install -q "git+{course}"' in next(
+            assert f'ADDRESS = "{course}"' in next(
                 cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.id == "setup"
             )
             if re.match(r"\d", notebook.name):
@@ -164,18 +198,46 @@ def test_address_is_taken_from_origin_and_checked(tmp_path: Path) -> None:
     assert "The notebooks have https://github.com/someone/course, but" in address(repo, "--check", "a/fork").stderr
 
 
-def test_the_setup_cell_does_nothing_if_the_course_is_installed_and_pip_names_a_missing_address() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="the workflow runs on Linux")
+def test_a_hosted_copy_without_an_address_gets_its_own(tmp_path: Path) -> None:
+    """Run the workflow's step. A copy that has one, such as a fork's, is left alone."""
+    repo, hosted = copy_of_the_repo(tmp_path / "repo"), tmp_path / "hosted.git"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a copy"]):
+        subprocess.run([*git, *words], cwd=repo, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", repo, hosted], check=True)
+    subprocess.run(["git", "clone", "-q", hosted, tmp_path / "checkout"], check=True)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "address.yml").read_text())
+    (step,) = [step for step in workflow["jobs"]["address"]["steps"] if "run" in step]
+    for address in ("https://github.com/kim/course", "https://github.com/lee/fork"):
+        world = os.environ | {"ADDRESS": address}
+        subprocess.run(["bash", "-ec", step["run"]], cwd=tmp_path / "checkout", env=world, check=True)
+        assert output("git", "log", "--format=%s", "main", cwd=hosted).splitlines() == [
+            "The address of this copy",
+            "a copy",
+        ]
+        assert "github/kim/course/blob/main/notebooks/01" in output("git", "show", "main:README.md", cwd=hosted)
+
+
+def output(*words: str, cwd: Path) -> str:
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_setup_cell_does_nothing_if_the_course_is_installed_and_names_a_missing_address() -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "01_data_visualization.ipynb", as_version=4)
     setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
     for other in sorted((ROOT / "notebooks").glob("*.ipynb")):
         assert setup in [cell.source for cell in nbformat.read(other, as_version=4).cells]
-    assert len(setup.splitlines()) == 5  # a title, and four lines
+    assert len(setup.splitlines()) == 8
     ipython = [sys.executable, "-m", "IPython", "--quick", "-c"]
     assert subprocess.run([*ipython, setup], capture_output=True, check=True).stdout == b""
     missing = "import sys; sys.modules['mnist_s5'] = None  # makes the import fail\n"
-    unknown = re.sub(r'"git\+[^"]*"', f'"git+{script("address").UNKNOWN}"', setup)
+    unknown = re.sub(r'ADDRESS = "[^"]*"', f'ADDRESS = "{script("address").UNKNOWN}"', setup)
     done = subprocess.run([*ipython, missing + unknown], capture_output=True, text=True, check=False)
-    assert "Invalid requirement: \"git+<set this to the course's git address>" in done.stdout + done.stderr
+    assert "Set ADDRESS to the course's git address, then run again." in done.stdout + done.stderr
+    known = re.sub(r'ADDRESS = "[^"]*"', 'ADDRESS = "file:///nowhere/course"', setup)
+    done = subprocess.run([*ipython, missing + known], capture_output=True, text=True, check=False)
+    assert "file:///nowhere/course" in done.stdout + done.stderr  # pip tries to clone it
 
 
 @pytest.mark.slow

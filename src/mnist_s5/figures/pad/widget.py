@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 from IPython import get_ipython
@@ -17,6 +16,12 @@ from ...data.digits import normalize
 from ...pictures.own import own_digits_folder, save_digit
 from ...pictures.prepare import to_mnist
 from ...training.checks import check_output
+
+try:
+    import anywidget
+except ModuleNotFoundError as error:
+    fix = "Run: pip install anywidget. Then restart the kernel."
+    raise ModuleNotFoundError(f"The drawing pad needs anywidget. {fix}", name="anywidget") from error
 
 NOBODY = (
     "The drawing pad needs JupyterLab, Notebook 7, VS Code, or Colab. "
