@@ -8,7 +8,7 @@ BIN := .venv/bin
 endif
 CORE := 01_data_visualization 02_training 03_summary
 
-.PHONY: help run test bench faults exercises notebooks lint lock address .venv
+.PHONY: help run test bench faults exercises homework notebooks lint lock address .venv
 
 help:
 	@echo "make run        execute the three core notebooks into runs/"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench      compare the speed of the default recipe and the reference"
 	@echo "make faults     inject faults, and show the messages"
 	@echo "make exercises  generate the exercise notebooks from the solutions"
+	@echo "make homework   write the exercise notebooks without their solutions into homework/"
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
 	@echo "make lock       update requirements.lock to the newest packages (needs uv)"
@@ -37,6 +38,9 @@ faults: .venv
 
 exercises: .venv
 	@$(BIN)/python scripts/make_exercises.py
+
+homework: .venv
+	@$(BIN)/python scripts/make_exercises.py --without-solutions homework
 
 notebooks: .venv
 	@$(BIN)/python scripts/execute_notebooks.py

@@ -50,6 +50,27 @@ def test_the_students_notebooks_are_made_from_the_solutions(lesson: str) -> None
     nbformat.validate(notebook)
 
 
+def test_homework_has_no_solutions(tmp_path: Path) -> None:
+    """Otherwise, it is the same: the tasks, the hints, and the stubs."""
+    make.main(["--without-solutions", str(tmp_path)])
+    for lesson in LESSONS:
+        homework, usual = (nbformat.read(path, 4) for path in (tmp_path / f"ex{lesson}.ipynb", make.path_of(lesson)))
+        nbformat.validate(homework)
+        for mine, theirs in zip(homework.cells, usual.cells, strict=True):
+            if mine.cell_type == "code":
+                assert mine == theirs
+        for name, each in exercises(lesson).items():
+            body = each.code().splitlines()[-1]
+            assert all(body not in cell.source for cell in homework.cells), name
+            assert any(each.hint in cell.source for cell in homework.cells), name
+        assert "olution" not in homework.cells[0].source
+
+
+def test_the_result_of_a_list_is_shown_on_real_digits() -> None:
+    function = ALL["shift_to_center"].solution
+    assert real.shift_to_center(lambda image: list(function(image))) == real.shift_to_center(function)
+
+
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_the_notebooks_hold_what_is_promised(lesson: str) -> None:
     notebook = nbformat.read(make.path_of(lesson), as_version=4)
@@ -310,8 +331,8 @@ def share_in_blocks(n: int, rank: int, world_size: int, seed: int, epoch: int) -
 
 
 def share_by_reshaping(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
-    torch.manual_seed(1000 * seed + epoch)
-    return torch.randperm(n)[: n // world_size * world_size].view(world_size, -1)[rank]
+    generator = torch.Generator().manual_seed(1000 * seed + epoch)
+    return torch.randperm(n, generator=generator)[: n // world_size * world_size].view(world_size, -1)[rank]
 
 
 def averaged_by_einsum(gradients: list[Tensor], sizes: list[int]) -> Tensor:
@@ -323,10 +344,41 @@ def averaged_digit_by_digit(gradients: list[Tensor], sizes: list[int]) -> Tensor
     return torch.cat([each.expand(size, -1) for each, size in zip(gradients, sizes, strict=True)]).mean(dim=0)
 
 
+def loss_as_a_number(log_probs: Tensor, labels: Tensor, smoothing: float) -> float:
+    return F.cross_entropy(log_probs, labels, label_smoothing=smoothing).item()
+
+
+def loss_without_gradient(log_probs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return F.cross_entropy(log_probs.detach(), labels, label_smoothing=smoothing)
+
+
+def occlusion_with_gradients(model: nn.Module, x: Tensor, label: int, side: int) -> Tensor:
+    reach, size = side // 2, x.shape[-1]
+    covered = x.repeat(size * size, 1, 1, 1)
+    for index, image in enumerate(covered):
+        row, column = divmod(index, size)
+        image[:, max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = -0.4242
+    return (model(x)[0, label] - model(covered)[:, label]).view(size, size)
+
+
+def rotated_share(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return torch.arange(n).roll(seed + 7 * epoch)[: n - n % world_size][rank::world_size]
+
+
+def sorted_share(n: int, rank: int, world_size: int, seed: int, epoch: int) -> Tensor:
+    return share_in_blocks(n, rank, world_size, seed, epoch).sort().values
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
     ("nearest_mean", minimum_by_loops, ""),
     ("shift_to_center", lambda image: (14 - center_by_scipy(image)[0], 3), "expected|result"),
     ("occlusion", forgot_to_copy, "expected|changes its input"),
+    ("shift_to_center", lambda image: list(ALL["shift_to_center"].solution(image)), ""),
+    ("smoothed_loss", loss_as_a_number, r"no gradient flows through the result. Return a tensor, without detach\(\)"),
+    ("smoothed_loss", loss_without_gradient, "no gradient flows through the result"),
+    ("occlusion", occlusion_with_gradients, r"requires a gradient. Compute it inside `with torch.no_grad\(\):`"),
+    ("share", rotated_share, "this does not hold: the digits are shuffled before they are divided"),
+    ("share", sorted_share, "this does not hold: the digits are shuffled before they are divided"),
     ("neighbors_vote", lambda hidden, known, labels, k: vote_by_counter(hidden, known, labels, k).int(), "dtype"),
     ("wilson_interval", lambda correct, digits: wilson_by_scipy(correct, digits)[::-1], "For the inputs"),
     ("nearest_mean", farthest_by_loops, "argmin"),

@@ -22,7 +22,7 @@ from .figures.images import (
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
 from .figures.pad.widget import DrawingPad as DrawingPad
 from .files import course_path as course_path
-from .jobs.compare import read_runs as read_runs
+from .jobs.compare import p_value as p_value, read_runs as read_runs
 from .jobs.parameters import check_parameters as check_parameters
 from .jobs.runs import find_weights as find_weights, new_run as new_run
 from .metrics import recorded as recorded, write_metrics as write_metrics

@@ -189,7 +189,8 @@ def _alike(a: Any, b: Any) -> bool:
     if _number(a) and _number(b):
         return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        same = all(getattr(a, name) == getattr(b, name) for name in ("shape", "dtype", "layout", "device"))
+        names = ("shape", "dtype", "layout", "device", "requires_grad")
+        same = all(getattr(a, name) == getattr(b, name) for name in names)
         return same and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
         return _alike(_facts(a), _facts(b))
@@ -233,6 +234,11 @@ def _side_effect(name: str, got: Any, expected: Any) -> str:
 
 def _difference(expected: Any, got: Any) -> str:
     """Say how two results differ: in their type, shape, or dtype, or the first value that differs."""
+    gradients = [getattr(each, "requires_grad", False) for each in (expected, got)]
+    if gradients == [True, False]:
+        return "no gradient flows through the result. Return a tensor, without detach(), item(), or no_grad()."
+    if gradients == [False, True] and isinstance(expected, Tensor):
+        return "the result requires a gradient. Compute it inside `with torch.no_grad():`."
     if isinstance(expected, Tensor) and isinstance(got, Tensor):
         if expected.shape != got.shape:
             none = " (no dimensions)" * (not expected.ndim)

@@ -13,6 +13,7 @@ def _batch_and_smoothing(generator: Generator) -> tuple[Tensor, Tensor, float]:
     n = random_int(generator, 5, 10)
     log_probs = F.log_softmax(2 * torch.randn(n, 10, generator=generator), dim=1)
     smoothing = float(0.1 + torch.randn((), generator=generator)) / 2
+    log_probs.requires_grad_()  # as in training
     return log_probs, torch.randint(0, 10, (n,), generator=generator), min(max(smoothing, 0.0), 1.0)
 
 

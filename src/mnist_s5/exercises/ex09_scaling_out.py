@@ -1,5 +1,6 @@
 """Exercises of 09_scaling_out."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,15 @@ from torch import Generator, Tensor
 from . import exercise, random_int
 
 
+def _run_on_ranks(generator: Generator) -> tuple[int, int, int, int]:
+    """In half of the trials, rounding the share of a rank down would lose a batch."""
+    world_size, batch_size = random_int(generator, 2, 5), random_int(generator, 16, 200)
+    digits = random_int(generator, 1000, 5000)
+    if random_int(generator, 0, 2):
+        digits = world_size * batch_size * random_int(generator, 3, 8) + random_int(generator, 1, world_size)
+    return digits, world_size, batch_size, random_int(generator, 2, 9)
+
+
 @exercise(
     title="Steps of a run on several ranks",
     task="Count the optimizer steps of a run. Each rank gets the same number of digits (some digits are repeated if "
@@ -18,12 +28,7 @@ from . import exercise, random_int
     hint="All ranks make the same step at the same time, so count the batches of one rank. `math.ceil` rounds up.",
     difficulty=1,
     minutes=5,
-    make_inputs=lambda generator: (
-        random_int(generator, 1000, 5000),
-        random_int(generator, 2, 5),
-        random_int(generator, 16, 200),
-        random_int(generator, 2, 9),
-    ),
+    make_inputs=_run_on_ranks,
 )
 def total_steps(digits: int, world_size: int, batch_size: int, epochs: int) -> int:
     """digits: in one epoch of all ranks; batch_size: of one rank. Return the number of steps of the run."""
@@ -35,6 +40,11 @@ total_steps.edit(
     "These are the steps of one process. A rank gets only its share of the digits.",
     "math.ceil(digits / world_size)",
     "digits",
+)
+total_steps.edit(
+    "The share of a rank is rounded down. Some digits are repeated, so round it up.",
+    "math.ceil(digits / world_size)",
+    "digits // world_size",
 )
 total_steps.edit(
     "This counts each step once per rank. A step of all ranks is one step.",
@@ -61,10 +71,13 @@ def _facts_about_shares(function: Callable[..., Any], n: int, world_size: int, s
         return [torch.as_tensor(function(n, rank, world_size, seed, epoch)).tolist() for rank in range(world_size)]
 
     torch.manual_seed(1)
+    state = torch.get_rng_state()
     first = shares(seed, 0)
+    left_alone = torch.equal(state, torch.get_rng_state())
     torch.manual_seed(2)  # the ranks' global generators differ, too
     again, later, other = shares(seed, 0), shares(seed, 1), shares(seed + 1, 0)
     every = [index for share in first for index in share]
+    gaps = {b - a for a, b in itertools.pairwise(sorted(first[0]))}  # many if the digits were shuffled
     return {
         "the same seed and epoch give the same share": first == again,
         "every share has n // world_size digits": all(len(share) == n // world_size for share in first),
@@ -73,6 +86,8 @@ def _facts_about_shares(function: Callable[..., Any], n: int, world_size: int, s
         "all indices are at least 0 and less than n": all(0 <= index < n for index in every),
         "each epoch has new shares": sorted(first[0]) != sorted(later[0]),
         "another seed gives other shares": sorted(first[0]) != sorted(other[0]),
+        "the digits are shuffled before they are divided": len(gaps) > 3 and first[0] != sorted(first[0]),
+        "the function leaves the global generator as it is": left_alone,
     }
 
 
@@ -116,6 +131,11 @@ share.edit(
     "This uses the global generator, which differs from rank to rank. Use a seeded torch.Generator.",
     ", generator=torch.Generator().manual_seed(seed + epoch)",
     "",
+)
+share.edit(
+    "This seeds the global generator, so all ranks augment alike. Use a generator of your own.",
+    "order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch))",
+    "torch.manual_seed(seed + epoch)\n    order = torch.randperm(n)",
 )
 share.edit("Another seed gives the same shares. Seed the shuffle with the seed and the epoch.", "seed + epoch", "epoch")
 share.edit(

@@ -148,7 +148,7 @@ def threshold(function: Function) -> str:
 
 def shift_to_center(function: Function) -> str:
     images = _digits()[1].data.float()
-    there = sum(function(image) == (0, 0) for image in images[:1000])
+    there = sum(tuple(function(image)) == (0, 0) for image in images[:1000])
     return f"Of 1,000 test digits, {there:,} need no shift."
 
 
