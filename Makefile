@@ -6,9 +6,21 @@ BIN := .venv/Scripts
 else
 BIN := .venv/bin
 endif
+# .venv/installed holds the folder of the checkout. Set .venv up again if the folder was moved or copied, if the Python
+# of .venv is gone, or if PYTHON asks for another one.
+WHICH := -c "import sys; print(sys.base_prefix, sys.version_info[:2])"
+FRESH = [ "$$(cat .venv/installed)" = "$(CURDIR)" ] && found="$$($(BIN)/python $(WHICH) 2>/dev/null)"
+ifneq ($(origin PYTHON),file)
+FRESH += && [ "$$found" = "$$($(PYTHON) $(WHICH))" ]
+endif
+ifneq ($(wildcard .venv/installed),)
+ifneq ($(shell $(FRESH) && echo yes),yes)
+.venv/installed: again
+endif
+endif
 CORE := 01_data_visualization 02_training 03_summary
 
-.PHONY: help run test bench faults exercises homework notebooks lint lock address .venv
+.PHONY: again help run test bench faults exercises homework notebooks lint lock address .venv
 
 help:
 	@echo "make run        execute the three core notebooks into runs/"
@@ -57,6 +69,10 @@ address:
 
 .venv: .venv/installed
 
+again:
+	@echo "This folder, or its Python, has changed."
+	@rm -rf .venv
+
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) scripts/check_machine.py
 	@echo "Setting up .venv: this downloads PyTorch and takes a few minutes."
@@ -69,4 +85,4 @@ address:
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
-	@$(BIN)/python -c "open('.venv/installed', 'w').close()"
+	@printf %s "$(CURDIR)" > .venv/installed

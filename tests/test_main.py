@@ -237,7 +237,7 @@ def test_every_file_in_a_folder_is_read_or_named(
 def test_names_that_are_hard_to_draw(
     sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = [b"cost $5 and $\\frac{$.png", b"caf\xe9.png", b"last.png"]
+    names = [b"cost $5 and $\\frac{$.png", b"d\xe9.png", b"last.png"]
     for name in names:
         three(sample).save(tmp_path / "x.png")
         (tmp_path / "x.png").rename(tmp_path / os.fsdecode(name))
@@ -319,3 +319,22 @@ def test_predict_does_not_import_torchvision() -> None:
     program += "load_checkpoint(); print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_a_reader_that_ends_early_is_no_error() -> None:
+    """As in `mnist-s5 doctor | head -1`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mnist_s5", "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout
+        command.stdout.close()
+        assert command.stderr
+        assert command.stderr.read() == ""
+        assert command.wait() == 141
+
+
+def test_without_lazy_loader_the_fix_is_named() -> None:
+    program = "import sys; sys.modules['lazy_loader'] = None; import mnist_s5"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("mnist_s5 needs lazy-loader. Run: pip install lazy-loader")

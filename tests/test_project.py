@@ -114,7 +114,35 @@ def test_make_stops_at_an_old_python(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("make"), reason="there is no make here")
+def test_an_environment_that_does_not_work_is_set_up_again(tmp_path: Path) -> None:
+    """The folder was moved, the Python is gone, or another one is asked for. Deleting .venv by hand is not needed."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    python, installed = tmp_path / ".venv" / "bin" / "python", tmp_path / ".venv" / "installed"
+    python.parent.mkdir(parents=True)
+    other = tmp_path / "other-python"
+    for path, answer in ((python, "/usr (3, 12)"), (other, "/opt (3, 13)"), (tmp_path / "same", "/usr (3, 12)")):
+        path.write_text(f"#!/bin/sh\necho '{answer}'")
+        path.chmod(0o755)
+
+    def again(*words: str) -> bool:
+        return "rm -rf .venv" in output("make", "-n", ".venv", *words, cwd=tmp_path)
+
+    installed.write_text(str(tmp_path))
+    assert not again()
+    assert not again(f"PYTHON={tmp_path / 'same'}")
+    assert again(f"PYTHON={other}")
+    installed.write_text(str(tmp_path / "before it was renamed"))
+    assert again()
+    installed.write_text(str(tmp_path))
+    python.unlink()
+    assert again()
+
+
 def test_a_wheel_from_a_used_checkout_holds_the_course_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
     repo = copy_of_the_repo(tmp_path / "repo")
     shipped = {path for path in course_files() if path.parts[0] in ("notebooks", "benchmarks")} | set(DOCS)
     expected = {path.as_posix() for path in shipped if path.name != "ruff.toml"}

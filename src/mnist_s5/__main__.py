@@ -307,6 +307,9 @@ def main(argv: list[str] | None = None) -> int:
         fix = f"pip install 'mnist-s5[{error.name}]'" if extra else "mnist-s5 doctor"
         print(f"mnist-s5: {error}. Run: {fix}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader has ended, as in `mnist-s5 predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that flushing at exit does not fail, too
+        return 141  # as of a process that SIGPIPE has ended
     except (ImportError, ValueError, RuntimeError, OSError) as error:
         print(f"mnist-s5: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,7 @@
 """The kernel's side of the drawing pad. tests/browser has the front end."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +80,43 @@ def test_your_own_network_is_used_in_eval_mode_and_left_as_it_is() -> None:
     with torch.no_grad():
         model.same.bias[7] = 100
     assert ask(widget)[0]["probabilities"][7] == pytest.approx(1)
+
+
+class Remembers(s5.Net):
+    """Keeps its activations, as learners do to look at them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[dict[str, Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.append({"conv1": self.conv1(x)})
+        return super().forward(x)
+
+
+def test_a_network_that_keeps_its_activations() -> None:
+    model = Remembers()
+    model(torch.zeros(1, 1, 28, 28))  # with a gradient
+    assert sum(ask(DrawingPad(model))[0]["probabilities"]) == pytest.approx(1)
+    assert len(model.kept) == 1
+
+
+def test_a_message_of_another_form_is_answered(net: s5.Net, tmp_path: Path) -> None:
+    """It comes from the page, where anybody can send one."""
+    widget = DrawingPad(net, tmp_path)
+    replies: list[dict[str, Any]] = []
+    widget.send = lambda content, buffers: replies.append(content)
+    for message, buffers in (({}, []), ({"kind": "keep"}, [drawing()]), ({"kind": "predict"}, [memoryview(b"x" * 3)])):
+        widget._handle_custom_msg(message, buffers)
+    assert len(replies) == 3
+    assert all("error" in reply for reply in replies)
+    assert ask(widget, kind="keep", label=3.0)[0]["text"].startswith("Kept as 3. ")
+
+
+def test_without_anywidget_the_fix_is_named() -> None:
+    program = "import sys; sys.modules['anywidget'] = None; import mnist_s5 as s5; s5.DrawingPad"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "The drawing pad needs anywidget. Run: pip install anywidget. Then restart the kernel." in done.stderr
 
 
 def test_a_network_without_layers_or_parameters() -> None:

@@ -298,3 +298,38 @@ def test_a_cell_may_write_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "out").mkdir()
     runs.run_notebook(tmp_path / "much.ipynb", tmp_path / "out", {})
     assert (tmp_path / "out" / "much.ipynb").exists()
+
+
+def test_a_byte_order_mark_is_skipped(notebook: Path, tmp_path: Path) -> None:
+    """Some editors on Windows write one."""
+    notebook.write_bytes(b"\xef\xbb\xbf" + notebook.read_bytes())
+    assert main(["run", str(notebook), "-p", "count", "2", "--out", str(tmp_path / "out")]) == 0
+    assert read_metrics(tmp_path / "out") == {}
+
+
+def test_an_executed_copy_keeps_its_parameters(
+    notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """papermill would replace the cell that holds them, and use the defaults."""
+    assert main(["run", str(notebook), "-p", "count", "7", "-p", "name", "a", "--out", str(tmp_path / "one")]) == 0
+    copy = tmp_path / "one" / "small.ipynb"
+    capsys.readouterr()
+    assert main(["run", str(copy), "-p", "name", "b", "--out", str(tmp_path / "two")]) == 0
+    assert "NOTICE: small.ipynb was executed with count=7, and is now." in capsys.readouterr().err
+    done = nbformat.read(tmp_path / "two" / "small.ipynb", 4)
+    assert done.cells[-1].outputs[0].text == "b 7\n"
+    assert len(done.cells) == 4  # with one cell that papermill added
+
+
+def test_files_beside_a_notebook_are_found_and_hide_no_modules_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a run and in a sweep: the working folder is that of the command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "types.py").write_text("raise SystemExit('this is not the module of Python')")
+    (tmp_path / "helper.py").write_text("answer = 42")
+    (tmp_path / "words.txt").write_text("text")
+    code = "import helper, pathlib; assert (helper.answer, pathlib.Path('words.txt').read_text()) == (42, 'text')"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "n.ipynb")
+    assert main(["run", "n.ipynb", "--out", "out"]) == 0
+    assert main(["sweep", "--each", "*.ipynb", "--out", "graded"]) == 0

@@ -711,7 +711,7 @@ def test_a_recipe_of_numpy_numbers_resumes(few: Sets, tmp_path: Path) -> None:
 
 
 def test_weights_that_a_function_loads_are_not_replaced(few: Sets) -> None:
-    """He initialization would discard them without a word."""
+    """He initialization would discard them."""
     recipe, kept = (
         s5.get_recipe("fast", "sample", epochs=0.05),
         s5.get_recipe("fast", "sample", epochs=0.05, init="torch"),

@@ -244,10 +244,10 @@ def write_tensorboard(runs: pd.DataFrame, folder: Path) -> None:
     Raises:
         RunError: If no run has a history.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     if "train_images" not in runs or not len(trained := runs.dropna(subset=["history", "train_images"])):
         raise RunError("No run has a history and its number of training images. Pass runs that train with fit.")
+    from torch.utils.tensorboard import SummaryWriter
+
     for run in trained.itertuples():
         with SummaryWriter(str(folder / run.run)) as writer:
             for entry in run.history:

@@ -37,6 +37,23 @@ def local_path(path: str) -> Path:
     return Path(path).expanduser()
 
 
+def read_notebook(path: Path) -> Any:
+    """Return a notebook, without the parameters that papermill added to it, if it was executed.
+
+    Raises:
+        RunError: If the file is not a notebook.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)  # some editors write a byte-order mark
+    except Exception as error:  # nbformat raises many types for other files
+        raise RunError(f"{path} is not a notebook ({type(error).__name__}).") from error
+    added = "injected-parameters"
+    notebook.cells = [cell for cell in notebook.cells if added not in cell.metadata.get("tags", ())]
+    return notebook
+
+
 def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
     """Return the type and the code of the value of each annotated variable that a cell sets.
 
@@ -204,12 +221,7 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]
 
 def _parameters_cell(notebook: Path) -> str:
     """Return the code of the cell that is tagged "parameters", as papermill asks for."""
-    import nbformat
-
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except Exception as error:  # nbformat raises many types for other files
-        raise RunError(f"{notebook} is not a notebook ({type(error).__name__}).") from error
+    cells = read_notebook(notebook).cells
     found = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ())]
     if len(found) > 1:  # the later one would set the defaults again, after the values that were passed
         raise RunError(f'{notebook} has {len(found)} cells with the tag "parameters". Keep one of them.')

@@ -26,7 +26,7 @@ from ..files import (
 )
 from ..messages import did_you_mean
 from ..metrics import read_metrics, to_json
-from .parameters import RunError, local_path
+from .parameters import RunError, local_path, read_notebook
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
 
@@ -156,14 +156,16 @@ def _kernel_manager() -> type:
     class ThisPython(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            # A file of the working folder, such as types.py, must not hide a module that the kernel imports.
+            launch = "import sys; del sys.path[0]; from ipykernel.kernelapp import launch_new_instance as f; f()"
+            argv = [sys.executable, "-c", launch, "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     return ThisPython
 
 
 def _execute(
-    notebook: Path, target: Path, parameters: dict[str, Any], cell_timeout: int | None, keep_going: bool
+    notebook: Any, name: str, target: Path, parameters: dict[str, Any], cell_timeout: int | None, keep_going: bool
 ) -> Any:
     """Execute a notebook with papermill, which writes it to the target after each cell. Return the notebook.
 
@@ -178,16 +180,16 @@ def _execute(
 
     def stopped(why: str, cell: int | None = None) -> RunError:
         place = f" in cell [{cell}]" if cell else ""
-        return RunError(f"{notebook.stem} stopped{place}: {why} (see {target}).")
+        return RunError(f"{name} stopped{place}: {why} (see {target}).")
 
-    paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (notebook, target)]  # papermill formats them
+    path = re.sub("[{}]", r"\g<0>\g<0>", str(target))  # papermill formats it
     options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "execution_timeout": cell_timeout}
     options["kernel_manager_class"] = _kernel_manager()
     options["extra_arguments"] = ["--log-level=CRITICAL"]  # hide the kernel's messages about its sockets
     options["iopub_timeout"] = 3600  # after 4 seconds, a cell with much output would fail
     options |= {"allow_errors": keep_going, "interrupt_on_timeout": keep_going}
     try:
-        done = execute_notebook(*paths, parameters, **options)
+        done = execute_notebook(notebook, path, parameters, **options)
     except PapermillExecutionError as error:
         if not keep_going:
             raise stopped(f"{error.ename}: {error.evalue}", error.exec_count) from None
@@ -277,13 +279,19 @@ def run_notebook(
     import ipykernel  # noqa: F401 (without it, the error would be that the kernel died)
     import nbformat
 
+    source = read_notebook(notebook)
+    earlier = source.metadata.get("papermill", {}).get("parameters", {})  # if it was executed before
+    again = {name: value for name, value in earlier.items() if name not in {"run_dir", *parameters}}
+    if again:
+        values = ", ".join(f"{name}={value!r}" for name, value in again.items())
+        print(f"NOTICE: {notebook.name} was executed with {values}, and is now. Set them with -p.", file=sys.stderr)
     target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     _forget_results(folder, notebook)
     before = read_metrics(folder)
     try:
-        done = _execute(notebook, unfinished, parameters, cell_timeout, keep_going)
+        done = _execute(source, notebook.stem, unfinished, again | parameters, cell_timeout, keep_going)
     except BaseException:
         _remove_metrics(folder, _changed(folder, before))
         raise

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from ..data.digits import load_mnist
 from ..files import atomic_write
 from ..metrics import sha256, source_sha256
-from .parameters import RunError, declared, parse_parameters, to_text
+from .parameters import RunError, declared, parse_parameters, read_notebook, to_text
 from .runs import ERROR_FILE, matches
 
 MAX_RUNS = 10_000
@@ -54,24 +55,19 @@ Results = Generator[tuple[Run, str], None, None]  # each run when it ends, with 
 
 def _code(path: Path) -> list[str]:
     """Return the code of a notebook, without the parameters that papermill added; [] if it cannot be read."""
-    import nbformat
-
     try:
-        cells = nbformat.read(path, as_version=4).cells
-    except Exception:  # nbformat raises many types; the run will say what is wrong
+        cells = read_notebook(path).cells
+    except RunError:  # the run will say what is wrong
         return []
-    added = "injected-parameters"
-    return [cell.source for cell in cells if cell.cell_type == "code" and added not in cell.metadata.get("tags", ())]
+    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def _was_executed(result: Path, notebook: Path, parameters: dict[str, Any]) -> bool:
     """Return whether a result is this notebook, executed by papermill with these parameters."""
-    import nbformat
-
     code = _code(notebook)
     if not code or _code(result) != code:
         return False
-    passed = nbformat.read(result, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+    passed = read_notebook(result).metadata.get("papermill", {}).get("parameters", {})
     return {name: value for name, value in passed.items() if name != "run_dir"} == parameters
 
 
@@ -214,7 +210,18 @@ def execute(
 
 def _start(run: Run, environment: dict[str, str], options: Sequence[str]) -> Popen[bytes]:
     run.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mnist_s5", "run", *map(str, run.notebooks), "--out", str(run.folder), *options]
+    # -P: a file of the working folder, such as types.py, must not hide a module of Python.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mnist_s5",
+        "run",
+        *map(str, run.notebooks),
+        "--out",
+        str(run.folder),
+        *options,
+    ]
     command += [word for pair in run.parameters.items() for word in ("-p", *pair)]
     with (run.folder / LOG_FILE).open("wb") as log:  # not a pipe: a process that is left behind would keep it open
         return Popen(command, env=os.environ | environment, stdin=DEVNULL, stdout=DEVNULL, stderr=log)
@@ -282,6 +289,8 @@ def run_on_ray(
         token = os.environ.get("RAY_AUTH_MODE") == "token" or "auth" in str(error).lower()
         hint = " Unset RAY_AUTH_MODE, or set RAY_AUTH_TOKEN to the cluster's token." if token else ""
         raise RunError(f"Ray cannot be started or reached: {_first_line(error)}.{hint}") from error
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has replaced it
     try:
         for source in {run.parameters.get("source", "auto") for run in runs}:
             _check_nodes(source)

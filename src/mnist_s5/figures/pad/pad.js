@@ -206,10 +206,12 @@ class Pad {
     // JupyterLab gets keys before any element of the page, but after the window.
     window.addEventListener("keydown", (event) => this.key(event), { capture: true, signal: leave.signal });
     window.addEventListener("resize", () => this.redraw(), { signal: leave.signal }); // zoom changes devicePixelRatio
-    new ResizeObserver(() => {
+    const observer = new ResizeObserver(() => {
       this.redraw();
       this.showLayers();
-    }).observe(this.element);
+    });
+    observer.observe(this.element);
+    leave.signal.addEventListener("abort", () => observer.disconnect());
   }
 
   start(event) {

@@ -1,6 +1,7 @@
 """The drawing pad: draw a digit, and see the prediction and the feature maps of a network."""
 
 import copy
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,15 @@ def _can_draw() -> bool:
     return getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False)
 
 
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested lists, tuples, and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)
+
+
 def _forward(model: nn.Module, images: Tensor) -> tuple[Tensor, list[tuple[str, Tensor]]]:
     """Return the log-probabilities of one image, float [10], and the names and outputs of its layers, after a ReLU.
 
@@ -54,7 +64,8 @@ def _forward(model: nn.Module, images: Tensor) -> tuple[Tensor, list[tuple[str, 
             outputs.append((name, module, values.clamp(min=0)))
 
     # A copy that shares the weights, because the network may be training at the same time, in another thread.
-    attributes = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    # Other tensors, such as activations in a list, are shared, too: PyTorch cannot copy those that have a gradient.
+    attributes = [tensor for module in model.modules() for tensor in _tensors(vars(module))]
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers(), *attributes)}
     model = copy.deepcopy(model, shared).eval()
     for name, module in model.named_modules():
@@ -115,15 +126,15 @@ class DrawingPad(anywidget.AnyWidget):
 
     def _reply(self, _: anywidget.AnyWidget, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer a message of the pad. An error becomes a sentence in the pad, because a kernel has no other place."""
-        side = round(len(buffers[0]) ** 0.5)
-        pixels = np.frombuffer(buffers[0], np.uint8).reshape(side, side)
         try:
+            side = round(len(buffers[0]) ** 0.5)
+            pixels = np.frombuffer(buffers[0], np.uint8).reshape(side, side)
             content, replies = (
                 self._keep(pixels, message["label"]) if message["kind"] == "keep" else self._predict(pixels)
             )
         except Exception as error:  # a learner's network can raise anything
             content, replies = {"error": str(error) or type(error).__name__}, []
-        self.send(content | {"id": message["id"]}, replies)
+        self.send(content | {"id": message.get("id")}, replies)
 
     def _predict(self, pixels: np.ndarray) -> tuple[dict[str, Any], list[bytes]]:
         self.image = self.probabilities = None
@@ -138,6 +149,6 @@ class DrawingPad(anywidget.AnyWidget):
         return {"probabilities": probabilities.tolist(), "layers": shapes}, buffers
 
     def _keep(self, pixels: np.ndarray, label: int) -> tuple[dict[str, Any], list[bytes]]:
-        save_digit(to_mnist(pixels / 255), label, self.folder)
+        path = save_digit(to_mnist(pixels / 255), label, self.folder)
         count = len(list(self.folder.glob("[0-9]/*.png")))
-        return {"text": f"Kept as {label}. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
+        return {"text": f"Kept as {path.parent.name}. {count} digit{'s' * (count != 1)} in {self.folder}."}, []
