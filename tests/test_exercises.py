@@ -932,3 +932,32 @@ def test_teaching_states_the_exercises_minutes() -> None:
     text = (Path(__file__).parents[1] / "docs" / "teaching.md").read_text()
     stated = [int(minutes) for minutes in re.findall(r"^\| 0\d · .*\| (\d+) \|$", text, re.MULTILINE)]
     assert stated == [sum(each.minutes for each in exercises(lesson).values()) for lesson in LESSONS]
+
+
+def minutes_of(lesson: str, text: str) -> float:
+    row = re.search(rf"^\| {lesson} · [^|]*\| ([\d½]+)[^|]*\| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert row
+    computing = float(row[1].replace("½", "")) + 0.5 * row[1].endswith("½")
+    return computing + int(row[2]) + int(row[3])
+
+
+def test_the_plans_for_teaching_add_up() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "teaching.md").read_text()
+    sessions = re.search(r"## One session of 90 minutes(.*?)\n## ", text, re.DOTALL)
+    assert sessions
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", sessions[1], re.MULTILINE))) == 90
+    rows = re.findall(r"^\| \d \| (.*) \| (\d+) \|$", text, re.MULTILINE)
+    assert len(rows) == 5 + 4
+    for content, minutes in rows:
+        lessons = [cell[:2] for cell in content.split(" | ")]
+        assert int(minutes) == pytest.approx(sum(minutes_of(each, text) for each in lessons), abs=1)
+
+
+def test_each_objective_and_exercise_is_in_the_table_for_teaching() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "teaching.md").read_text()
+    table = text.partition("## Which exercise checks which objective")[2].partition("\n## ")[0]
+    for lesson in LESSONS:
+        rows = re.findall(rf"^\| {lesson[:2]}: .* \| (.*) \|$", table, re.MULTILINE)
+        assert len(rows) == 3
+        assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} <= {*exercises(lesson), "occlusion"}
+        assert set(exercises(lesson)) <= set(re.findall(r"`(\w+)`", " ".join(rows)))

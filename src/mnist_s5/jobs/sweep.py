@@ -211,17 +211,8 @@ def execute(
 def _start(run: Run, environment: dict[str, str], options: Sequence[str]) -> Popen[bytes]:
     run.folder.mkdir(parents=True, exist_ok=True)
     # -P: a file of the working folder, such as types.py, must not hide a module of Python.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "mnist_s5",
-        "run",
-        *map(str, run.notebooks),
-        "--out",
-        str(run.folder),
-        *options,
-    ]
+    command = [sys.executable, "-P", "-m", "mnist_s5", "run", *map(str, run.notebooks), *options]
+    command += ["--out", str(run.folder)]
     command += [word for pair in run.parameters.items() for word in ("-p", *pair)]
     with (run.folder / LOG_FILE).open("wb") as log:  # not a pipe: a process that is left behind would keep it open
         return Popen(command, env=os.environ | environment, stdin=DEVNULL, stdout=DEVNULL, stderr=log)
