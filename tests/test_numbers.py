@@ -60,7 +60,7 @@ CONSTANTS: dict[str, set[str]] = {
     },
     "05": {"30", "2.30", "3.47", "32", "500", "255", "4,096", "593,200", "−0.42", "2.82", "−37"},
     "07": {
-        *("20", "40", "252", "90,000", "1,000", "2,000", "10,000"),  # counts
+        *("20", "32", "40", "252", "90,000", "1,000", "2,000", "10,000"),  # counts
         *("1.96", "5%", "10%", "2.9%", "0.8%", "0.05"),  # of statistics
         *("0.9", "0.95", "15%", "45%", "86%"),  # momentum, gray levels, and a range of confidence
         *("99.19", "99.34%", "99.35%", "99.4%", "99.40%", "99.57%", "99.50%"),  # published, and examples
@@ -233,6 +233,7 @@ MEASURED: dict[str, dict[str, Callable[[], float]]] = {
         "84%": lambda: s5.recorded("reference-mnist-1")[1]["corrupted"],
         "0.03": lambda: 1.867 * stdev(recorded("fast-mnist")),  # the mean of the largest of 20 normal draws is 1.867
         "87%": lambda: printed("07", r"empty: 1 value, median (\d+)"),
+        "6%": lambda: 200 / 2**5,  # two of all signs of five differences
     },
 }
 
