@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +77,19 @@ def sweep(args: argparse.Namespace) -> int:
     words = ["--keep-going"] * bool(args.each) + ["--cell-timeout", str(args.cell_timeout)] * bool(args.cell_timeout)
     options = (missing, args.jobs, args.timeout, words)
     results = sweep.run_on_ray(*options, args.address) if args.on and missing else sweep.run_here(*options)
-    with closing(results), tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
-        for run, error in results:
-            bar.update()
-            (run.folder / ERROR_FILE).unlink(missing_ok=True)
-            if error:
-                atomic_write(run.folder / ERROR_FILE, error.encode(errors="backslashreplace"))
-                tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
+    try:
+        with closing(results), tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
+            for run, error in results:
+                bar.update()
+                (run.folder / ERROR_FILE).unlink(missing_ok=True)
+                if error:
+                    atomic_write(run.folder / ERROR_FILE, error.encode(errors="backslashreplace"))
+                    tqdm.write(f"{run.folder.name}: {error}", file=sys.stderr)
+    except RunError:  # Ray refuses all of them
+        for empty in (*(run.folder for run in runs), folder):
+            with suppress(OSError):
+                empty.rmdir()
+        raise
     table = read_runs(*(run.folder for run in runs))
     write_table(table, folder / "runs.csv")
     _print_runs(table)

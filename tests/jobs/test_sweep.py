@@ -565,15 +565,33 @@ def test_ray_gives_the_same_metrics_seed_by_seed(tmp_path: Path, cluster: str) -
 
 
 @pytest.mark.slow
-def test_a_node_that_would_use_other_data_is_an_error(
+def test_a_node_that_has_other_data_or_another_course_is_an_error(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    words = ["--on", "ray", "--address", cluster, "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "source_sha256", lambda: "another")
+        assert main(["sweep", str(write(tmp_path / "scores.ipynb", SCORES)), *words]) == 1
+        assert "is not ready: it has another version of the course. Install the same one" in capsys.readouterr().err
     ours = {"mnist": "sample", "sample": "mnist"}[s5.load_mnist("auto")[0].name]
     monkeypatch.setattr(sweep, "load_mnist", lambda source: [SimpleNamespace(name=ours)])
-    words = ["--on", "ray", "--address", cluster, "--out", str(tmp_path / "out")]
     assert main(["sweep", str(write(tmp_path / "scores.ipynb", SCORES)), *words]) == 1
     said = capsys.readouterr().err
     assert f"and this machine the {ours} digits. Set MNIST_S5_DATA on each node before you start Ray there" in said
+
+
+def test_an_open_port_of_another_program_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra: ray")
+    monkeypatch.setattr(sweep, "ANSWER", 5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        words = ["sweep", str(write(tmp_path / "n.ipynb")), "--on", "ray", "--address", address]
+        assert main([*words, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"mnist-s5: No Ray cluster answers at {address} (")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_address_without_a_cluster_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from .parameters import RunError, declared, parse_parameters, read_notebook, to_
 from .runs import ERROR_FILE, matches
 
 MAX_RUNS = 10_000
+ANSWER = 30  # seconds in which a Ray cluster has to answer
 LOG_FILE = "log.txt"  # in a run's folder: what `mnist-s5 run` wrote to standard error
 
 
@@ -319,10 +320,10 @@ def _check_address(address: str) -> None:
     try:
         host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=10).close()
-        done = call(command, capture_output=True, timeout=30, check=False)
+        done = call(command, capture_output=True, timeout=ANSWER, check=False)
         why = "" if done.returncode == 0 else "another program, or a cluster that asks for a token, answers there"
     except (OSError, ValueError, TimeoutExpired) as error:
-        why = "it does not answer within 30 seconds" if isinstance(error, TimeoutExpired) else str(error)
+        why = f"it does not answer within {ANSWER} seconds" if isinstance(error, TimeoutExpired) else str(error)
     if why:
         raise RunError(f"No Ray cluster answers at {address} ({why}). Pass its HOST:PORT.")
 
