@@ -8,6 +8,7 @@ import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -222,7 +223,7 @@ def test_every_file_in_a_folder_is_read_or_named(
         "IMG_1.HEIC is a HEIC picture, which cannot be read here. Save it as JPEG.",
         "drawn.gif contains 2 pictures. Save each page or frame as a file.",
         "pages.tif contains 2 pictures. Save each page or frame as a file.",
-        f"{1 + hasattr(os, 'mkfifo')} files are not images, so they are not read: {folder}/notes.txt",
+        f"not read, because they are not images: {folder}/notes.txt" + f", {folder}/pipe.png" * hasattr(os, "mkfifo"),
     ):
         (line,) = [line for line in said.err.splitlines() if sentence in line]
         fault.saw(line)
@@ -338,3 +339,40 @@ def test_without_lazy_loader_the_fix_is_named() -> None:
     program = "import sys; sys.modules['lazy_loader'] = None; import mnist_s5"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].endswith("mnist_s5 needs lazy-loader. Run: pip install lazy-loader")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and permissions differ there")
+def test_links_are_followed_and_what_cannot_be_opened_is_named(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("real/a.png", "folder/b.png", "folder/z.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        three(sample).save(tmp_path / name)
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "folder" / "loop").symlink_to(tmp_path / "folder")
+    opens = Image.open
+
+    def denied(picture: Any) -> Image.Image:
+        if str(picture).endswith("b.png"):
+            raise PermissionError(13, "Permission denied", picture)
+        return opens(picture)
+
+    monkeypatch.setattr(Image, "open", denied)
+    assert main(["predict", str(tmp_path / "folder")]) == 1
+    said = capsys.readouterr()
+    assert [line.rpartition("/")[2][:5] for line in said.out.splitlines()] == ["a.png", "z.png"]
+    assert "b.png cannot be read: permission is denied. Change the permissions." in said.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are not possible there")
+def test_a_name_cannot_control_the_terminal(
+    sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three(sample).save(tmp_path / "a\x1b[31m\n.png")
+    assert main(["predict", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert len(said.splitlines()) == 1

@@ -4,14 +4,18 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
 import re
 import signal
 import sys
+import warnings
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .messages import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.parameters import RunError, parse_parameters
+    from .jobs.parameters import RunError, parse_parameters, takes_run_dir
     from .jobs.runs import ERROR_FILE, find_notebooks, new_run, reserved, run_notebook
     from .metrics import read_metrics
 
@@ -33,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         before = read_metrics(folder)
         for notebook, parameters in zip(notebooks, values, strict=True):
             print(notebook.stem, file=sys.stderr)
-            parameters = {"run_dir": str(folder.resolve())} | parameters
+            if takes_run_dir(notebook):
+                parameters = {"run_dir": str(folder.resolve())} | parameters
             try:
                 run_notebook(notebook, folder, parameters, args.cell_timeout, args.keep_going)
             except RunError as error:
@@ -47,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if after.get("history") != before.get("history"):  # this command trained a model
         of = f"{after['test_images']:,} test digits ({after['dataset']}, recipe {after['recipe']})"
         print(f"{after['test_accuracy']:.2f}% of {of}")
-    print(f"The notebooks, their figures, and metrics.json are in {folder}")
+    if not failed:
+        print(f"The notebooks, their figures, and metrics.json are in {folder}")
     return failed
 
 
@@ -108,7 +114,7 @@ def _print_runs(table: "pd.DataFrame") -> None:
 
 
 def compare(args: argparse.Namespace) -> int:
-    from .jobs.compare import compare_runs, read_runs, write_table, write_tensorboard
+    from .jobs.compare import compare_runs, number, read_runs, write_table, write_tensorboard
 
     runs = read_runs(*args.runs)
     groups, differences = compare_runs(runs, args.metric)
@@ -123,10 +129,10 @@ def compare(args: argparse.Namespace) -> int:
     print(groups.to_string(float_format="{:.2f}".format))
     if len(differences):
         print(f"\n{differences.to_string(index=False, float_format='{:.3f}'.format)}")
-    for run, number in zip(runs.itertuples(), runs[args.metric], strict=True):
+    for run, value in zip(runs.itertuples(), runs[args.metric], strict=True):
         if run.status != "finished":
-            print(f"{run.run} ({run.status}) is not counted. {run.error}")
-        elif not isinstance(number, int | float) or number != number:
+            print(f"{run.run} ({run.status}) is not counted. {run.error}".rstrip())
+        elif math.isnan(number(value)):
             print(f"{run.run} is not counted. It has no number {args.metric}.")
     return 0
 
@@ -150,23 +156,23 @@ def predict(args: argparse.Namespace) -> int:
             found = classify(model, path)
         except ImageError as error:
             failed = 1
-            tqdm.write(f"mnist-s5: {error}", file=sys.stderr)
+            tqdm.write(f"mnist-s5: {printable(str(error))}", file=sys.stderr)
             if args.json:
                 tqdm.write(json.dumps({"file": path, "error": str(error)}))
             continue
         if args.json:
             tqdm.write(json.dumps({"file": path, "digits": [digit.as_dict() for digit in found]}))
         elif len(found) == 1:
-            tqdm.write(f"{path}: {found[0]}")
+            tqdm.write(f"{printable(path)}: {found[0]}")
         else:
-            tqdm.write(f"{path}: {' '.join(str(digit.label) if digit.sure else '?' for digit in found)}")
+            tqdm.write(f"{printable(path)}: {' '.join(str(digit.label) if digit.sure else '?' for digit in found)}")
             for which, digit in enumerate(found, 1):
                 if not digit.sure:
-                    tqdm.write(f"{path}, digit {which}: {digit}")
+                    tqdm.write(f"{printable(path)}, digit {which}: {digit}")
         if args.show:
             _show(args.show / f"{number}-{Path(path).stem[:80]}.png", path, found)
     if others:
-        print(f"mnist-s5: {len(others)} files are not images, so they are not read: {listed(others)}", file=sys.stderr)
+        print(f"mnist-s5: not read, because they are not images: {printable(listed(others))}", file=sys.stderr)
     return failed
 
 
@@ -177,8 +183,9 @@ def _show(target: Path, path: str, found: "list[FoundDigit]") -> None:
 
     images, captions = zip(*((digit.image, str(digit)) for digit in found), strict=True)
     png = io.BytesIO()
-    title = path.encode(errors="backslashreplace").decode()  # the name may not be valid UTF-8
-    image_grid(images, captions, title, None).savefig(png)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the font may lack a character of the name
+        image_grid(images, captions, printable(path), None).savefig(png)
     atomic_write(target, png.getvalue())
 
 
@@ -191,7 +198,7 @@ def _expand(pattern: str) -> tuple[list[str], list[Path]]:
         ValueError: If a folder contains no images.
     """
     from .jobs.runs import matches
-    from .pictures.read import image_files
+    from .pictures.read import image_files, listed
 
     images: list[str] = []
     others: list[Path] = []
@@ -199,8 +206,9 @@ def _expand(pattern: str) -> tuple[list[str], list[Path]]:
         if os.path.isdir(path):
             found, rest = image_files(Path(path))
             if not found:
+                what = f", only {printable(listed(rest))}" if rest else ""
                 fix = "Add PNG or JPEG files, or pass another folder."
-                raise ValueError(f"The folder {path} contains no images. {fix}")
+                raise ValueError(f"The folder {path} contains no images that can be read{what}. {fix}")
             images += map(str, found)
             others += rest
         else:

@@ -1,7 +1,13 @@
 """Parts of error messages."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that a terminal obeys, or that UTF-8 cannot encode."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "�", text)
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

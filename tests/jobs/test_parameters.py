@@ -142,3 +142,18 @@ def test_a_cell_without_annotations_is_found(above: str, first: str) -> None:
     check_cells([above, typed, "# Parameters\nseed = 2"])
     with pytest.raises(RunError, match="seed='2' is invalid"):
         check_cells([above, typed, "# Parameters\nseed = '2'"])
+
+
+def test_an_annotation_in_quotes_is_the_type(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell('x: "int | None" = 3', metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    assert parse_parameters([tmp_path / "n.ipynb"], [("x", "5")]) == [{"x": 5}]
+    with pytest.raises(RunError, match=r"It must be an integer or None\."):
+        parse_parameters([tmp_path / "n.ipynb"], [("x", "1.5")])
+
+
+def test_a_magic_in_the_parameters_cell_is_named(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("%matplotlib inline\nx: int = 3", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    with pytest.raises(RunError, match=r"The parameters cell of n\.ipynb contains a magic or a syntax error"):
+        parse_parameters([tmp_path / "n.ipynb"], [("x", "5")])

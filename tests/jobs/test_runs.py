@@ -333,3 +333,11 @@ def test_files_beside_a_notebook_are_found_and_hide_no_modules_of_python(
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "n.ipynb")
     assert main(["run", "n.ipynb", "--out", "out"]) == 0
     assert main(["sweep", "--each", "*.ipynb", "--out", "graded"]) == 0
+
+
+def test_a_notebook_needs_no_run_dir(tmp_path: Path) -> None:
+    """check_parameters would call it an unknown parameter."""
+    cells = [nbformat.v4.new_code_cell("x: int = 1", metadata={"tags": ["parameters"]})]
+    cells += [nbformat.v4.new_code_cell("import mnist_s5 as s5\ns5.check_parameters()\nassert x == 3")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
+    assert main(["run", str(tmp_path / "n.ipynb"), "-p", "x", "3", "--out", str(tmp_path / "out")]) == 0

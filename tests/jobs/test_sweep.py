@@ -22,7 +22,7 @@ from mnist_s5.__main__ import main
 from mnist_s5.exercises.ex07_measuring import half_width
 from mnist_s5.jobs import sweep
 from mnist_s5.jobs.compare import FACTS, compare_runs, p_value, read_runs, write_tensorboard
-from mnist_s5.jobs.parameters import RunError
+from mnist_s5.jobs.parameters import RunError, to_text
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
 from mnist_s5.training.resume import describe_network, describe_run
 
@@ -437,6 +437,29 @@ def test_equal_numbers_are_one_group(tmp_path: Path) -> None:
     assert groups["runs"].to_dict() == {"all": 3}
     groups, _ = compare_runs(read_runs(tmp_path / "sizes"))
     assert groups["runs"].to_dict() == {"size=5": 2, "size=6": 1}
+
+
+@pytest.mark.parametrize("value", ["98.5", True])
+def test_only_numbers_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str], value: object) -> None:
+    record(tmp_path / "a", value)  # type: ignore[arg-type]
+    record(tmp_path / "b", 99.5)
+    groups, _ = compare_runs(read_runs(tmp_path))
+    assert groups["runs"].tolist() == [1]
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "a is not counted. It has no number test_accuracy." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [[1.0], [], [1.0, float("nan")], [1.0, float("inf")]])
+def test_a_p_value_needs_two_finite_numbers_each(values: list[float]) -> None:
+    for pair in ((values, [2.0, 3.0]), ([2.0, 3.0], values)):
+        with pytest.raises(ValueError, match="Expected at least two finite numbers for each recipe, got"):
+            p_value(*pair)
+
+
+def test_numbers_in_names_are_short_and_exact() -> None:
+    numbers = {1.0: "1", 0.02: "0.02", 1e9: "1e9", 1e-5: "1e-5", 60_000.0: "60000", 1.23456789: "1.23456789"}
+    assert {number: to_text(number) for number in numbers} == numbers
+    assert [to_text(value) for value in (1, True, None, "1.0", [1])] == ["1", "True", "None", "1.0", "[1]"]
 
 
 def test_sweeps_in_a_folder_are_found_and_other_folders_are_not_runs(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -710,17 +711,19 @@ def test_a_recipe_of_numpy_numbers_resumes(few: Sets, tmp_path: Path) -> None:
     assert same(run(few, np.int64(1), folder=tmp_path, **how), run(few, folder=tmp_path, **how))
 
 
-def test_weights_that_a_function_loads_are_not_replaced(few: Sets) -> None:
+class Pretrained(s5.Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_state_dict(s5.load_checkpoint()[0].state_dict())
+
+
+def test_weights_that_a_network_loads_are_not_replaced(few: Sets) -> None:
     """He initialization would discard them."""
-    recipe, kept = (
-        s5.get_recipe("fast", "sample", epochs=0.05),
-        s5.get_recipe("fast", "sample", epochs=0.05, init="torch"),
-    )
-    pretrained, _ = s5.load_checkpoint()
-    for network in (lambda: s5.load_checkpoint()[0], lambda: pretrained):
-        with pytest.raises(
-            ValueError, match=r"fixed weights \(conv1\.weight\), which init='he' would replace\. To keep"
-        ):
+    recipe = s5.get_recipe("fast", "sample", epochs=0.05)
+    kept, (pretrained, _) = replace(recipe, init="torch"), s5.load_checkpoint()
+    said = r"The network has fixed weights \(conv1\.weight\), which init='he' would replace\. To keep"
+    for network in (lambda: s5.load_checkpoint()[0], lambda: pretrained, Pretrained):
+        with pytest.raises(ValueError, match=said):
             s5.fit(recipe, *few, network=network)
         model = s5.make_model(kept, network)
         assert torch.equal(next(model.parameters()), next(pretrained.parameters()))

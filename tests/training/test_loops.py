@@ -251,6 +251,8 @@ def test_a_criterion_or_scheduler_of_another_kind_is_named(net: s5.Net, few: Dat
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     with pytest.raises(TypeError, match=r"The criterion is the class NLLLoss\. Create it: NLLLoss\(\)\."):
         s5.train(net, "cpu", few, optimizer, nn.NLLLoss)
+    with pytest.raises(TypeError, match=r"The criterion is the class CrossEntropyLoss\. Create it"):
+        s5.test(net, "cpu", few, nn.CrossEntropyLoss)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
     with pytest.raises(TypeError, match="ReduceLROnPlateau needs a loss, so train cannot step it"):
         s5.train(net, "cpu", few, optimizer, scheduler=plateau)  # type: ignore[arg-type]

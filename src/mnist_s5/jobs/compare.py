@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import permutation_test
 
 from ..files import atomic_write
-from ..messages import did_you_mean
+from ..messages import did_you_mean, printable
 from ..metrics import Evaluation, MetricsError, read_metrics
 from ..training.recipes import Recipe
 from .parameters import RunError, to_text
@@ -108,7 +108,7 @@ def _read(folder: Path) -> dict[str, Any]:
     status = "unfinished" if interrupted else ended
     if why:
         status = "partial" if metrics and executed and not interrupted else "failed"
-    named = {name: _number(value) for name, value in re.findall(r"(\w+)=([^,]*)", folder.name)}
+    named = {name: _same_text(value) for name, value in re.findall(r"(\w+)=([^,]*)", folder.name)}
     ours = {"run": _clean(folder.name), "group": "", "status": status, "error": _clean(why)}
     return ours | {"history": None} | named | (flat if status in ("finished", "partial") else {}) | ours
 
@@ -125,15 +125,19 @@ def _flatten(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean(value: Any) -> Any:
-    """Return a text without characters that a terminal obeys, or that UTF-8 cannot encode."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "�", value) if isinstance(value, str) else value
+    return printable(value) if isinstance(value, str) else value
 
 
-def _number(text: str) -> Any:
-    """Return the number that a text stands for, otherwise the text: equal numbers must be equal values."""
+def _same_text(text: str) -> str:
+    """Return a text, or if it is a number, the text that all equal numbers have."""
     with suppress(ValueError):
-        return float(text)
+        return to_text(float(text))
     return text
+
+
+def number(value: Any) -> float:
+    """Return a value of a metric as a number, NaN if it is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def write_table(runs: pd.DataFrame, path: Path) -> None:
@@ -199,7 +203,7 @@ def compare_runs(runs: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.
     if not len(finished):
         raise RunError("No run is finished, so there is nothing to compare. Wait, or read why the runs failed.")
     if metric in finished:
-        finished[metric] = pd.to_numeric(finished[metric], errors="coerce")  # NaN for a text
+        finished[metric] = finished[metric].map(number)
     numbers = finished.select_dtypes("number").dropna(axis="columns", how="all")
     if metric not in numbers:
         ways = did_you_mean(metric, numbers) if len(numbers.columns) else "They have recorded no numbers at all."
@@ -224,10 +228,20 @@ def _difference(first: tuple[str, list[float]], second: tuple[str, list[float]])
 
 
 def p_value(a: list[float], b: list[float]) -> float:
-    """Return the p-value of a permutation test for the difference of two means. Each list has at least two values.
+    """Return the p-value of a permutation test for the difference of two means.
 
     Accuracies lie on a grid, so many splits have the same difference as the observed one. Rounding makes them equal.
+
+    Args:
+        a: The results of one recipe, such as its accuracies for different seeds. At least two.
+        b: Those of the other recipe.
+
+    Raises:
+        ValueError: If there are fewer, or one of them is NaN or infinite.
     """
+    for values in (a, b):
+        if len(values) < 2 or not np.isfinite(np.asarray(values, float)).all():
+            raise ValueError(f"Expected at least two finite numbers for each recipe, got {list(values)}.")
     scale = max(map(abs, [*a, *b])) or 1
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:

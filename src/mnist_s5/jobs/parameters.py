@@ -48,7 +48,7 @@ def read_notebook(path: Path) -> Any:
     try:
         notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)  # some editors write a byte-order mark
     except Exception as error:  # nbformat raises many types for other files
-        raise RunError(f"{path} is not a notebook ({type(error).__name__}).") from error
+        raise RunError(f"{path} is not a notebook ({type(error).__name__}). Pass an .ipynb file.") from error
     added = "injected-parameters"
     notebook.cells = [cell for cell in notebook.cells if added not in cell.metadata.get("tags", ())]
     return notebook
@@ -78,7 +78,8 @@ def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
 def _type_of(annotation: str) -> Any:
     """Return the type that an annotation names, such as Optional[float]; Any if it is not one of Python's own."""
     try:
-        return eval(annotation, {"__builtins__": {}}, _NAMES)
+        kind = eval(annotation, {"__builtins__": {}}, _NAMES)
+        return _type_of(kind) if isinstance(kind, str) else kind  # "int" in quotes is int
     except Exception:  # any code may stand there
         return Any
 
@@ -194,16 +195,23 @@ def _from_text(text: str, annotation: str) -> Any:
 
 def to_text(value: Any) -> str:
     """Return a value as in the names of folders. Equal values have equal texts: 1 and 1.0 are "1"."""
-    return str(int(value)) if type(value) is float and value.is_integer() and abs(value) < 1e15 else str(value)
+    short = re.sub(r"e([+-])0*", lambda sign: f"e{sign[1].strip('+')}", f"{value:g}") if type(value) is float else ""
+    return short if short and float(short) == value else str(value)
 
 
-def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+def parse_parameters(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return, for each notebook, the values of its parameters in their declared types.
 
     Raises:
         RunError: For a name that no notebook has, a value of another type, or a file that is not a notebook.
     """
-    cells = [declared(_parameters_cell(notebook), untyped=True) for notebook in notebooks]
+    sources = [_parameters_cell(notebook) for notebook in notebooks]
+    cells = [declared(source, untyped=True) for source in sources]
+    for notebook, source in zip(notebooks, sources, strict=True):
+        if pairs and not _is_python(source):
+            raise RunError(
+                f"The parameters cell of {notebook.name} contains a magic or a syntax error. Move it to another cell."
+            )
     types = [{name: kind for name, (kind, _) in cell.items()} for cell in cells]
     everything = {name: kind for each in types for name, kind in each.items()}
     values: list[dict[str, Any]] = [{} for _ in notebooks]
@@ -217,6 +225,20 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Iterable[tuple[str, str]]
                 found[name] = _from_text(text, each[name])
                 check_value(name, found[name], each)
     return values
+
+
+def _is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def takes_run_dir(notebook: Path) -> bool:
+    """Return whether the parameters cell of a notebook sets run_dir. Without such a cell, every name can be passed."""
+    source = _parameters_cell(notebook)
+    return not source or "run_dir" in declared(source, untyped=True)
 
 
 def _parameters_cell(notebook: Path) -> str:

@@ -92,7 +92,7 @@ def matches(pattern: str) -> list[str]:
 
     A part of the pattern that exists is taken literally, such as "class [2026]" in "class [2026]/*.ipynb".
     """
-    path = Path(pattern).expanduser()
+    path = Path(os.path.expanduser(pattern))
     literal, parts = Path(path.anchor), [path.anchor]
     for part in path.relative_to(path.anchor).parts:
         literal /= part
@@ -279,15 +279,15 @@ def run_notebook(
     import ipykernel  # noqa: F401 (without it, the error would be that the kernel died)
     import nbformat
 
+    target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
+    if target.resolve() == notebook.resolve():
+        raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     source = read_notebook(notebook)
     earlier = source.metadata.get("papermill", {}).get("parameters", {})  # if it was executed before
     again = {name: value for name, value in earlier.items() if name not in {"run_dir", *parameters}}
     if again:
         values = ", ".join(f"{name}={value!r}" for name, value in again.items())
         print(f"NOTICE: {notebook.name} was executed with {values}, and is now. Set them with -p.", file=sys.stderr)
-    target, unfinished = folder / notebook.name, folder / f"{notebook.stem}-unfinished.ipynb"
-    if target.resolve() == notebook.resolve():
-        raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     _forget_results(folder, notebook)
     before = read_metrics(folder)
     try:

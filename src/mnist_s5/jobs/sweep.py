@@ -227,6 +227,8 @@ def _message(run: Run, status: int) -> str:
     with suppress(OSError):  # the notebook may have removed it
         text = log.read_text(errors="replace")
     _, found, message = text.rpartition("mnist-s5: ")
+    if not log.exists():
+        return "The notebook has removed its run's folder. Look at its code before you run it again."
     return (message.strip() if found else "") or f"Exit status {status} (see {log})."
 
 

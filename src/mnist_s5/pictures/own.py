@@ -34,7 +34,7 @@ def save_digit(image: Tensor, label: int, folder: str | Path = "") -> Path:
         WriteError: If the file cannot be written.
     """
     if label not in range(10):
-        raise ValueError(f"A digit cannot have the label {label}. Choose one from 0 to 9.")
+        raise ValueError(f"A digit cannot have the label {label!r}. Choose one from 0 to 9.")
     if not isinstance(image, Tensor) or (image.shape, image.dtype) != ((28, 28), torch.uint8):
         raise ValueError("Expected a tensor uint8 [28, 28]. Convert a picture with find_digits first.")
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{uuid4().hex[:8]}.png"  # the clock may stand still
@@ -88,9 +88,10 @@ def _read_own(path: Path) -> Tensor:
         raise ImageError(f"{path} is not a PNG file. Convert it with find_digits, save the digits, and remove it.")
     try:
         with Image.open(path) as file:
+            frames = getattr(file, "n_frames", 1)
             mode, image = file.mode, torch.from_numpy(np.array(file))
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
         raise ImageError(f"{path} is not an image that can be read. Remove it.") from error
-    if (mode, image.shape) != ("L", (28, 28)):
+    if (mode, image.shape, frames) != ("L", (28, 28), 1):
         raise ImageError(f"{path} is not a gray image of 28×28 pixels. Remove it.")
     return image

@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,24 @@ class ImageError(ValueError):
 def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the images in a folder and in all folders in it, and all other files there, in the order of their paths.
 
-    Hidden files, and those that macOS adds to an archive, are left out.
+    Links are followed. A folder that cannot be read is one of the other files. Hidden files, and those that macOS adds
+    to an archive, are left out.
     """
     endings = {*Image.registered_extensions(), ".heic", ".heif"}
-    images: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if not path.is_dir() and "__MACOSX" not in parts and not any(part.startswith(".") for part in parts):
-            (images if path.suffix.lower() in endings and path.is_file() else others).append(path)
-    return images, others
+    found: list[Path] = []
+    unreadable: list[Path] = []
+    seen: set[str] = set()  # links can form a loop
+
+    def failed(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
+    for top, folders, files in os.walk(folder, followlinks=True, onerror=failed):
+        new = os.path.realpath(top) not in seen
+        seen.add(os.path.realpath(top))
+        folders[:] = sorted(name for name in folders if new and name != "__MACOSX" and not name.startswith("."))
+        found += [Path(top, name) for name in files if new and not name.startswith(".")]
+    images = [path for path in sorted(found) if path.suffix.lower() in endings and path.is_file()]
+    return images, sorted({*found, *unreadable} - set(images))
 
 
 def listed(paths: list[Path]) -> str:
@@ -40,7 +49,8 @@ def listed(paths: list[Path]) -> str:
 
 
 def _is_heic(picture: str | Path | bytes) -> bool:
-    with io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).open("rb") as file:
+    head = b""
+    with suppress(OSError), io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).open("rb") as file:
         head = file.read(12)
     return head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf")
 
@@ -125,6 +135,8 @@ def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
         raise
     except (Image.DecompressionBombError, MemoryError):
         raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Save it smaller.") from None
+    except PermissionError as error:
+        raise ImageError(f"{name} cannot be read: permission is denied. Change the permissions.") from error
     except Exception as error:  # Pillow raises nearly anything for a corrupted image
         if isinstance(picture, str | Path | bytes) and _is_heic(picture):
             ways = "Save it as JPEG. On an iPhone, choose Settings > Camera > Formats > Most Compatible."

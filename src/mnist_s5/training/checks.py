@@ -121,17 +121,26 @@ def check_dataset(dataset: object) -> None:
 def check_model(model: nn.Module) -> None:
     """Raise ValueError for weights in float64, because the images are float32."""
     if any(parameter.dtype == torch.float64 for parameter in model.parameters()):
-        raise ValueError("The model's weights are float64. Call model.float(), or torch.set_default_dtype before it.")
+        raise ValueError(
+            "The model's weights are float64. Call model.float(), or build it after set_default_dtype(torch.float32)."
+        )
 
 
 def check_fresh(model: nn.Module, again: nn.Module) -> None:
-    """Raise ValueError if two networks of one function have equal weights, which `init="he"` would replace."""
+    """Raise ValueError if a network loads weights: two of them have equal ones, which `init="he"` would replace."""
+    others = dict(again.named_parameters())
     for name, weight in model.named_parameters():
-        if weight.dim() > 1 and weight.equal(again.get_parameter(name)):
+        if weight.dim() > 1 and name in others and weight.min() < weight.max() and weight.equal(others[name]):
             raise ValueError(
-                f"The function returns a network with fixed weights ({name}), which init='he' would replace. "
-                "To keep them, use a recipe with init='torch'. To train from scratch, pass a class."
+                f"The network has fixed weights ({name}), which init='he' would replace. "
+                "To keep them, use a recipe with init='torch'. To train from scratch, do not load them."
             )
+
+
+def check_criterion(criterion: object) -> None:
+    """Raise TypeError for a class, such as nn.NLLLoss."""
+    if isinstance(criterion, type):
+        raise TypeError(f"The criterion is the class {criterion.__name__}. Create it: {criterion.__name__}().")
 
 
 def check_training(model: nn.Module, optimizer: Optimizer, criterion: object, scheduler: object) -> None:
@@ -140,8 +149,7 @@ def check_training(model: nn.Module, optimizer: Optimizer, criterion: object, sc
     updated = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in updated for parameter in model.parameters()):
         raise ValueError("The optimizer updates no parameter of this model. Build it again, from model.parameters().")
-    if isinstance(criterion, type):
-        raise TypeError(f"The criterion is the class {criterion.__name__}. Create it: {criterion.__name__}().")
+    check_criterion(criterion)
     if isinstance(scheduler, ReduceLROnPlateau):
         raise TypeError("ReduceLROnPlateau needs a loss, so train cannot step it. Step it yourself after each epoch.")
 

@@ -45,9 +45,8 @@ def make_model(recipe: Recipe, network: Network = Net, device: Device = "cpu") -
     if not isinstance(model, nn.Module):
         raise TypeError("Expected network to be a class, or a function that builds a network. Pass network=MyNet.")
     if recipe.init == "he":
-        if not isinstance(network, type):
-            with torch.random.fork_rng([]):
-                check_fresh(model, network())
+        with torch.random.fork_rng([]):
+            check_fresh(model, network())
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")

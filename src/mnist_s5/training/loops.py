@@ -18,7 +18,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from ..device import Device, keep_freed_memory
-from .checks import check_batch, check_loss, check_model, check_output, check_positive, check_training, explained
+from .checks import (
+    check_batch,
+    check_criterion,
+    check_loss,
+    check_model,
+    check_output,
+    check_positive,
+    check_training,
+    explained,
+)
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
@@ -107,6 +116,7 @@ def test(
     Returns:
         The criterion, computed once over all images, and the accuracy.
     """
+    check_criterion(criterion)
     return _score(_evaluate(model, device, test_loader, progress), criterion, "Test batch")
 
 
