@@ -300,6 +300,7 @@ def test_ctrl_c_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_predict_starts_fast(sample: tuple[s5.DigitDataset, s5.DigitDataset], tmp_path: Path) -> None:
     """It imports little besides torch, safetensors, and Pillow."""
 

@@ -322,6 +322,7 @@ def test_colab_installs_the_course_and_leaves_torch_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_import_costs_little_on_top_of_torch() -> None:
     def seconds(code: str) -> float:
         probe = f"import time, torch, torchvision; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"

@@ -15,7 +15,7 @@ from mnist_s5.figures.pad import widget as pad
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_your_own_digits.ipynb"
 STATUS = ".digit-pad [role=status]"
 LABEL = ".digit-pad select"
