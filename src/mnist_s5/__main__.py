@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     notebooks = find_notebooks(args.notebooks or ["all"])
     values = parse_parameters(notebooks, args.parameters)
-    folder = new_run(args.out)
+    folder = Path(os.path.abspath(new_run(args.out)))
     print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
     failed = 0
     with reserved(folder):

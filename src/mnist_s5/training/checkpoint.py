@@ -30,7 +30,8 @@ def fingerprint(weights: dict[str, Tensor]) -> str:
 def save_checkpoint(model: nn.Module, path: str | Path, **about: Any) -> None:
     """Save the model's weights and JSON-serializable metadata to a safetensors file.
 
-    The file of a compiled model is the same as that of the model itself.
+    The entry sha256 of the metadata is the checksum of the weights. The file of a compiled model is the same as that of
+    the model itself.
 
     Raises:
         CheckpointError: If a weight is not finite, or a buffer contains NaN. It may contain infinity, as a mask does.
