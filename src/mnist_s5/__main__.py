@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .jobs.parameters import RunError, parse_parameters, takes_run_dir
+    from .jobs.parameters import RunError, parameter_types, parse_parameters
     from .jobs.runs import ERROR_FILE, find_notebooks, new_run, reserved, run_notebook
     from .metrics import read_metrics
 
     notebooks = find_notebooks(args.notebooks or ["all"])
-    values = parse_parameters(notebooks, args.parameters)
+    values = parse_parameters(parameter_types(notebooks, bool(args.parameters)), args.parameters)
     folder = Path(os.path.abspath(new_run(args.out)))
     print(f"The run's folder is {folder}. If the run is interrupted, resume it with --out {folder}", file=sys.stderr)
     failed = 0
@@ -37,8 +37,6 @@ def run(args: argparse.Namespace) -> int:
         before = read_metrics(folder)
         for notebook, parameters in zip(notebooks, values, strict=True):
             print(notebook.stem, file=sys.stderr)
-            if takes_run_dir(notebook):
-                parameters = {"run_dir": str(folder.resolve())} | parameters
             try:
                 run_notebook(notebook, folder, parameters, args.cell_timeout, args.keep_going)
             except RunError as error:
@@ -77,7 +75,7 @@ def sweep(args: argparse.Namespace) -> int:
     else:
         runs = sweep.combinations(find_notebooks(args.notebooks), args.parameters, folder)
     missing = [run for run in runs if not run.finished()]
-    for run in runs:
+    for run in missing:
         new_run(str(run.folder))  # so that a table lists it
     print(f"The sweep's folder is {folder}. If it is interrupted, resume it with --out {folder}", file=sys.stderr)
     words = ["--keep-going"] * bool(args.each) + ["--cell-timeout", str(args.cell_timeout)] * bool(args.cell_timeout)

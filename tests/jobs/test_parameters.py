@@ -1,10 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 import yaml
 
-from mnist_s5.jobs.parameters import RunError, check_cells, check_parameters, parse_parameters
+from mnist_s5.jobs import parameters
+from mnist_s5.jobs.parameters import RunError, check_cells, check_parameters, parameter_types
+
+
+def parse_parameters(notebooks: list[Path], pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return parameters.parse_parameters(parameter_types(notebooks, bool(pairs)), pairs)
 
 
 def test_values_get_their_types(notebook: Path) -> None:

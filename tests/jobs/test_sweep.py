@@ -20,7 +20,7 @@ import torch
 import mnist_s5 as s5
 from mnist_s5.__main__ import main
 from mnist_s5.exercises.ex07_measuring import half_width
-from mnist_s5.jobs import sweep
+from mnist_s5.jobs import parameters, sweep
 from mnist_s5.jobs.compare import FACTS, compare_runs, p_value, read_runs, write_tensorboard
 from mnist_s5.jobs.parameters import RunError, to_text
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
@@ -104,6 +104,19 @@ def test_values_that_nobody_means_are_refused(tmp_path: Path, text: str, said: s
         combinations([notebook], [("count", text)], tmp_path)
     with pytest.raises(RunError, match="The sweep would have 40,000 runs"):
         combinations([notebook], [("count", "1..200"), ("name", ",".join(f"x{n}" for n in range(200)))], tmp_path)
+
+
+def test_a_notebook_is_read_once_for_all_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it takes longer than all else."""
+    notebook, read = write(tmp_path / "n.ipynb"), []
+
+    def read_notebook(path: Path) -> object:
+        read.append(path)
+        return nbformat.read(path, 4)
+
+    monkeypatch.setattr(parameters, "read_notebook", read_notebook)
+    assert len(combinations([notebook], [("count", "1..500"), ("name", "a,b")], tmp_path)) == 1000
+    assert read == [notebook]
 
 
 def test_commas_in_brackets_separate_no_values() -> None:

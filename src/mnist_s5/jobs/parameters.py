@@ -54,6 +54,15 @@ def read_notebook(path: Path) -> Any:
     return notebook
 
 
+def _is_python(source: str) -> bool:
+    """Return False for a cell with IPython's magics, or a syntax error."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
 def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
     """Return the type and the code of the value of each annotated variable that a cell sets.
 
@@ -62,11 +71,7 @@ def declared(source: str, untyped: bool = False) -> dict[str, tuple[str, str]]:
         untyped: Whether to include variables without annotation. They have the type of their value.
     """
     found = {}
-    try:
-        lines = ast.parse(source).body
-    except (SyntaxError, ValueError):  # the cell contains IPython magics
-        lines = []
-    for line in lines:
+    for line in ast.parse(source).body if _is_python(source) else ():
         if isinstance(line, ast.AnnAssign) and line.value:
             found[ast.unparse(line.target)] = ast.unparse(line.annotation), ast.unparse(line.value)
         elif untyped and isinstance(line, ast.Assign):
@@ -199,22 +204,39 @@ def to_text(value: Any) -> str:
     return short if short and float(short) == value else str(value)
 
 
-def parse_parameters(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return, for each notebook, the values of its parameters in their declared types.
+def parameter_types(notebooks: Iterable[Path], passed: bool = True) -> list[dict[str, str]]:
+    """Return the names and types of the parameters of each notebook.
+
+    Args:
+        notebooks: The notebooks.
+        passed: Whether values will be passed. Then the parameters cell must be readable.
 
     Raises:
-        RunError: For a name that no notebook has, a value of another type, or a file that is not a notebook.
+        RunError: For a file that is not a notebook, or a parameters cell that cannot be read.
     """
-    sources = [_parameters_cell(notebook) for notebook in notebooks]
-    cells = [declared(source, untyped=True) for source in sources]
-    for notebook, source in zip(notebooks, sources, strict=True):
-        if pairs and not _is_python(source):
+    types = []
+    for path in notebooks:
+        source = parameters_cell(read_notebook(path), path)
+        if passed and not _is_python(source):
             raise RunError(
-                f"The parameters cell of {notebook.name} contains a magic or a syntax error. Move it to another cell."
+                f"The parameters cell of {path.name} contains a magic or a syntax error. Move it to another cell."
             )
-    types = [{name: kind for name, (kind, _) in cell.items()} for cell in cells]
+        types.append({name: kind for name, (kind, _) in declared(source, untyped=True).items()})
+    return types
+
+
+def parse_parameters(types: Sequence[dict[str, str]], pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return, for each notebook, the values of its parameters in their declared types.
+
+    Args:
+        types: From `parameter_types`.
+        pairs: Names and texts, as on the command line.
+
+    Raises:
+        RunError: For a name that no notebook has, or a value of another type.
+    """
     everything = {name: kind for each in types for name, kind in each.items()}
-    values: list[dict[str, Any]] = [{} for _ in notebooks]
+    values: list[dict[str, Any]] = [{} for _ in types]
     for name, text in pairs:
         if name == "run_dir":
             raise RunError("run_dir is set by --out. Pass the run's folder there.")
@@ -227,24 +249,9 @@ def parse_parameters(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]]
     return values
 
 
-def _is_python(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError):
-        return False
-    return True
-
-
-def takes_run_dir(notebook: Path) -> bool:
-    """Return whether the parameters cell of a notebook sets run_dir. Without such a cell, every name can be passed."""
-    source = _parameters_cell(notebook)
-    return not source or "run_dir" in declared(source, untyped=True)
-
-
-def _parameters_cell(notebook: Path) -> str:
-    """Return the code of the cell that is tagged "parameters", as papermill asks for."""
-    cells = read_notebook(notebook).cells
-    found = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", ())]
+def parameters_cell(notebook: Any, path: Path) -> str:
+    """Return the code of the cell that is tagged "parameters", as papermill asks for; "" if there is none."""
+    found = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     if len(found) > 1:  # the later one would set the defaults again, after the values that were passed
-        raise RunError(f'{notebook} has {len(found)} cells with the tag "parameters". Keep one of them.')
+        raise RunError(f'{path} has {len(found)} cells with the tag "parameters". Keep one of them.')
     return "".join(found)

@@ -26,7 +26,7 @@ from ..files import (
 )
 from ..messages import did_you_mean
 from ..metrics import read_metrics, to_json
-from .parameters import RunError, local_path, read_notebook
+from .parameters import RunError, declared, local_path, parameters_cell, read_notebook
 
 ERROR_FILE = "error.txt"  # in a run's folder: why the run failed, in a sweep
 
@@ -268,7 +268,7 @@ def run_notebook(
     Args:
         notebook: The notebook.
         folder: Where to write.
-        parameters: Values of its parameters.
+        parameters: Values of its parameters. The folder is added as `run_dir`, if the notebook has it.
         cell_timeout: Stop a cell that takes more than this many seconds. None sets no limit.
         keep_going: Execute the remaining cells if a cell fails or takes too long. The metrics and figures are kept.
 
@@ -285,13 +285,15 @@ def run_notebook(
     source = read_notebook(notebook)
     earlier = source.metadata.get("papermill", {}).get("parameters", {})  # if it was executed before
     again = {name: value for name, value in earlier.items() if name not in {"run_dir", *parameters}}
+    takes_run_dir = "run_dir" in declared(parameters_cell(source, notebook), untyped=True)
+    ours = {"run_dir": str(folder.resolve())} if takes_run_dir else {}
     if again:
         values = ", ".join(f"{name}={value!r}" for name, value in again.items())
         print(f"NOTICE: {notebook.name} was executed with {values}, and is now. Set them with -p.", file=sys.stderr)
     _forget_results(folder, notebook)
     before = read_metrics(folder)
     try:
-        done = _execute(source, notebook.stem, unfinished, again | parameters, cell_timeout, keep_going)
+        done = _execute(source, notebook.stem, unfinished, ours | again | parameters, cell_timeout, keep_going)
     except BaseException:
         _remove_metrics(folder, _changed(folder, before))
         raise

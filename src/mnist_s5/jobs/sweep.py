@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ..data.digits import load_mnist
 from ..files import atomic_write
 from ..metrics import sha256, source_sha256
-from .parameters import RunError, declared, parse_parameters, read_notebook, to_text
+from .parameters import RunError, declared, parameter_types, parse_parameters, read_notebook, to_text
 from .runs import ERROR_FILE, matches
 
 MAX_RUNS = 10_000
@@ -44,7 +44,8 @@ class Run(NamedTuple):
         if (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb")):
             return False
         try:
-            values = parse_parameters(self.notebooks, list(self.parameters.items()))
+            types = parameter_types(self.notebooks, bool(self.parameters))
+            values = parse_parameters(types, self.parameters.items())
         except RunError:  # the run will say what is wrong
             return False
         pairs = zip(self.notebooks, values, strict=True)
@@ -101,15 +102,11 @@ def _check_number(runs: int) -> None:
         raise RunError(f"The sweep would have {runs:,} runs. At most {MAX_RUNS:,} are allowed. Split it.")
 
 
-def _values(notebooks: Sequence[Path], name: str, text: str) -> list[str]:
+def _values(types: Sequence[dict[str, str]], name: str, text: str) -> list[str]:
     """Return the different values of a parameter, written the same way for equal values."""
-    found: dict[str, None] = {}
-    for each in expand(text):
-        parsed = next(
-            (values for values in parse_parameters(notebooks, [(name, each)]) if name in values), {name: each}
-        )
-        found[to_text(parsed[name])] = None
-    return list(found)
+    parsed = [parse_parameters(types, [(name, each)]) for each in expand(text)]
+    found = (next(values[name] for values in of_notebooks if name in values) for of_notebooks in parsed)
+    return list(dict.fromkeys(map(to_text, found)))
 
 
 def combinations(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]], out: Path) -> list[Run]:
@@ -123,7 +120,8 @@ def combinations(notebooks: Sequence[Path], pairs: Sequence[tuple[str, str]], ou
     """
     names = sorted({name for name, _ in pairs})
     texts = {name: ",".join(text for other, text in pairs if other == name) for name in names}
-    values = {name: _values(notebooks, name, text) for name, text in texts.items()}
+    types = parameter_types(notebooks, bool(pairs))
+    values = {name: _values(types, name, text) for name, text in texts.items()}
     _check_number(math.prod(map(len, values.values())))
     chosen = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
     return _with_distinct_folders([Run(out / _name(parameters), notebooks, parameters) for parameters in chosen])

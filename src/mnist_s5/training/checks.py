@@ -118,12 +118,12 @@ def check_dataset(dataset: object) -> None:
     check_labels(targets, name)
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise ValueError for weights in float64, because the images are float32."""
+def check_model(model: nn.Module, criterion: object = None) -> None:
+    """Raise ValueError for weights in float64 (images are float32), and TypeError for a class such as nn.NLLLoss."""
     if any(parameter.dtype == torch.float64 for parameter in model.parameters()):
-        raise ValueError(
-            "The model's weights are float64. Call model.float(), or build it after set_default_dtype(torch.float32)."
-        )
+        raise ValueError("The model's weights are float64. Call model.float(), or set_default_dtype(torch.float32).")
+    if isinstance(criterion, type):
+        raise TypeError(f"The criterion is the class {criterion.__name__}. Create it: {criterion.__name__}().")
 
 
 def check_fresh(model: nn.Module, again: nn.Module) -> None:
@@ -137,19 +137,12 @@ def check_fresh(model: nn.Module, again: nn.Module) -> None:
             )
 
 
-def check_criterion(criterion: object) -> None:
-    """Raise TypeError for a class, such as nn.NLLLoss."""
-    if isinstance(criterion, type):
-        raise TypeError(f"The criterion is the class {criterion.__name__}. Create it: {criterion.__name__}().")
-
-
 def check_training(model: nn.Module, optimizer: Optimizer, criterion: object, scheduler: object) -> None:
     """Raise TypeError or ValueError if these cannot train the model."""
-    check_model(model)
+    check_model(model, criterion)
     updated = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in updated for parameter in model.parameters()):
         raise ValueError("The optimizer updates no parameter of this model. Build it again, from model.parameters().")
-    check_criterion(criterion)
     if isinstance(scheduler, ReduceLROnPlateau):
         raise TypeError("ReduceLROnPlateau needs a loss, so train cannot step it. Step it yourself after each epoch.")
 

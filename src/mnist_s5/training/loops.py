@@ -18,16 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from ..device import Device, keep_freed_memory
-from .checks import (
-    check_batch,
-    check_criterion,
-    check_loss,
-    check_model,
-    check_output,
-    check_positive,
-    check_training,
-    explained,
-)
+from .checks import check_batch, check_loss, check_model, check_output, check_positive, check_training, explained
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
@@ -116,7 +107,7 @@ def test(
     Returns:
         The criterion, computed once over all images, and the accuracy.
     """
-    check_criterion(criterion)
+    check_model(model, criterion)
     return _score(_evaluate(model, device, test_loader, progress), criterion, "Test batch")
 
 
@@ -128,6 +119,7 @@ def predict(
 
     The model computes in eval mode. See `train` for the arguments and errors.
     """
+    check_model(model)
     log_probs, labels = _concatenate(_evaluate(model, device, loader, progress), "Test batch")
     return log_probs.cpu(), labels.cpu()
 
@@ -155,7 +147,6 @@ def _batches(
 
 def _evaluate(model: nn.Module, device: Device, loader: Batches, progress: bool | None) -> Outputs:
     """Return the log-probabilities and the labels of each batch, on the device."""
-    check_model(model)
     model.eval()
     outputs = []
     for batch, images, labels in _batches(loader, torch.device(device), "Test batch", None, progress):
