@@ -141,6 +141,7 @@ def test_an_environment_that_does_not_work_is_set_up_again(tmp_path: Path) -> No
     assert again()
 
 
+@pytest.mark.slow
 def test_a_wheel_from_a_used_checkout_holds_the_course_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     repo = copy_of_the_repo(tmp_path / "repo")

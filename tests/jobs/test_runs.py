@@ -284,6 +284,7 @@ def test_two_commands_do_not_run_in_one_folder(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_a_cell_may_write_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """papermill waits for the output that is left when a cell ends, by default at most 4 seconds."""
     process = NotebookClient.process_message
@@ -307,6 +308,7 @@ def test_a_byte_order_mark_is_skipped(notebook: Path, tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "out") == {}
 
 
+@pytest.mark.slow
 def test_an_executed_copy_keeps_its_parameters(
     notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +323,7 @@ def test_an_executed_copy_keeps_its_parameters(
     assert len(done.cells) == 4  # with one cell that papermill added
 
 
+@pytest.mark.slow
 def test_files_beside_a_notebook_are_found_and_hide_no_modules_of_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
