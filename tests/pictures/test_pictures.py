@@ -200,12 +200,12 @@ def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -
 
 def test_mnists_own_images_hardly_change_and_at_most_1_percent_are_rejected(sample: Sample) -> None:
     changes, rejected = [], 0
-    for image in sample[1].data:
+    for image in sample[1].data[::4]:
         try:
             changes.append((prepare(image).float() - image.float()).abs().mean().item())
         except ImageError:
             rejected += 1
-    assert rejected <= 10
+    assert rejected <= 2
     assert median(changes) < 2  # of 255. Gray edges of strokes differ a little.
 
 
@@ -303,6 +303,7 @@ def test_not_sure() -> None:
         "label": 4,
         "sure": True,
         "box": (0, 0, 9, 9),
+        "doubt": 0.0,
         "probabilities": torch.eye(10)[4].tolist(),
     }
 
@@ -380,11 +381,11 @@ def test_the_table_around_a_sheet_is_not_a_digit(sample: Sample, monkeypatch: py
 
 def test_a_crowded_page_is_not_read_in_part(tmp_path: Path) -> None:
     page = np.full((800, 800), 255, np.uint8)
-    for row in range(10, 790, 36):
-        for column in range(10, 790, 36):
-            page[row : row + 20, column : column + 4] = 0
+    for row in range(8, 792, 14):
+        for column in range(8, 792, 10):
+            page[row : row + 9, column : column + 3] = 0
     Image.fromarray(page).save(tmp_path / "crowded.png")
-    with pytest.raises(ImageError, match=r"crowded.png shows more than 300 shapes"):
+    with pytest.raises(ImageError, match=r"crowded.png shows more than 3,000 shapes"):
         find_digits(tmp_path / "crowded.png")
 
 

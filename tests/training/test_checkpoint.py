@@ -63,12 +63,17 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
         s5.load_checkpoint(tmp_path / "none.safetensors")
 
 
-def test_the_pretrained_weights_are_the_recorded_best() -> None:
+def test_the_pretrained_weights_are_the_recorded_best_trained_a_little_further() -> None:
     _, about = s5.load_checkpoint()
     history, metrics = s5.recorded("best-mnist-1")
+    shipped = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "temperature.json").read_text())
     assert about["recipe"] == metrics["recipe"] == "best"
     assert about["seed"] == metrics["seed"] == 1
-    assert about["test_accuracy"] == history[-1].test_accuracy
+    assert about["styles"] == {"epochs": 0.3, "learning_rate": 0.003, "batch_size": 128, "init": "torch"}
+    assert about["temperature"] == shipped["temperature"]
+    assert about["test_accuracy"] == shipped["test_accuracy"]
+    assert shipped["test_accuracy_of_best"] == history[-1].test_accuracy
+    assert shipped["styles"] > 99 > shipped["styles_of_best"]
 
 
 @pytest.mark.slow

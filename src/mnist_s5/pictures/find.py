@@ -1,6 +1,6 @@
 """Find the handwritten digits in a picture."""
 
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .lines import remove_lines
+from .lines import remove_lines, remove_thin
 from .own import save_digit
 from .page import find_page
-from .prepare import to_mnist
 from .read import ImageError, Picture, open_picture
-from .shapes import group_shapes
-from .strokes import contrast_of
+from .reading import FAINT_STROKE, MIN_CONTRAST, STROKE, Reading, peak_of
+from .strokes import contrast_of, even_contrast
 
-SMALL = 64  # a picture with at most this number of pixels per side shows one digit on an even background
-MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
+SMALL_HEIGHT, CLEAR_HEIGHT = 24, 36  # pixels: digits that are smaller become this high, if the picture is large enough
+MAX_DETAIL = 3.0  # times the usual number of pixels per side, at most. Chosen so that a page takes a few seconds.
 CONFIDENT = 0.9  # probability from which a digit counts as recognized
 
 
@@ -30,11 +29,14 @@ class FoundDigit:
         image: The digit in MNIST's format, uint8 [28, 28], 0 for background.
         box: Left, top, right, and bottom edge, in pixels of the upright picture.
         probabilities: Of each class, float [10], after `classify`.
+        doubt: How unlike the training digits it is: the distance to the nearest of them (see `distance_to_digits`),
+            increased if the digit is small beside others, cut off, or unusually wide. 1 is the limit.
     """
 
     image: Tensor
     box: tuple[int, int, int, int]
     probabilities: Tensor = field(default_factory=lambda: torch.full((10,), 0.1))
+    doubt: float = 0.0
 
     @property
     def label(self) -> int:
@@ -43,82 +45,113 @@ class FoundDigit:
 
     @property
     def sure(self) -> bool:
-        """Whether the most likely class is likely enough."""
-        return float(self.probabilities.max()) >= CONFIDENT
+        """Whether the most likely class is likely enough, and the image is like the training digits."""
+        return float(self.probabilities.max()) >= CONFIDENT and self.doubt <= 1
 
     def __str__(self) -> str:
         (p, second), (label, other) = (values.tolist() for values in self.probabilities.topk(2))
-        return f"{label} ({p:.1%})" if self.sure else f"not sure: {label} ({p:.1%}) or {other} ({second:.1%})"
+        if self.sure:
+            return f"{label} ({p:.1%})"
+        if p >= CONFIDENT:
+            return f"not sure: {label} ({p:.1%}), but unlike the training digits"
+        return f"not sure: {label} ({p:.1%}) or {other} ({second:.1%})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything except the image, for JSON."""
         probabilities = [round(p, 4) for p in self.probabilities.tolist()]
-        return {"label": self.label, "sure": self.sure, "box": self.box, "probabilities": probabilities}
+        facts = {"label": self.label, "sure": self.sure, "box": self.box, "doubt": round(self.doubt, 2)}
+        return facts | {"probabilities": probabilities}
 
     def save(self, label: int, folder: str | Path = "") -> Path:
         """Add the digit to a folder of your own digits. See `save_digit`."""
         return save_digit(self.image, label, folder)
 
 
-def _one_digit(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same as `_all_digits`. All strokes on the even background belong to one digit."""
-    gray = rgb.mean(axis=2)
-    contrast = abs(gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))) / 255
-    peak = contrast.max()
-    return contrast, ((contrast > 0.3 * peak) & (peak > MIN_CONTRAST)).astype(int)
-
-
-def _all_digits(rgb: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the contrast with the background, without lines, float [H, W], and the digit of each pixel, int [H, W].
-
-    The digits are numbered from 1 in reading order. Pixels of no digit have 0.
-    """
+def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]:
+    """Yield ways to find the digits on a page, the simplest first."""
     from scipy import ndimage
 
-    page = find_page(rgb)
+    even = even_contrast(rgb) if page.all() else None
+    if even is not None:
+        simple = Reading("even background", even, page, name).solve()
+        yield simple
+        yield Reading("one broken digit", even, page, name).as_one()
+        if simple.digits and not simple.missed and not any(shape.spans for shape in simple.shapes):
+            return  # there are no lines, and all shapes were used
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = np.where(page, contrast_of(rgb), 0)
-    peak = float(np.quantile(contrast, 1 - 60 / contrast.size))  # a digit has more pixels
-    if peak < MIN_CONTRAST:
-        return contrast.clip(max=peak), np.zeros(contrast.shape, int)
-    contrast = remove_lines(contrast, page, 0.3 * peak)
-    regions, count = ndimage.label(contrast > 0.3 * peak, np.ones((3, 3)))
-    digit_of = np.zeros(count + 1, int)
-    for number, parts in enumerate(group_shapes(regions, page, name), start=1):
-        digit_of[parts] = number
-    return contrast, digit_of[regions]
+    yield Reading("local background", contrast, page, name).solve()
+    for each in (contrast, even):
+        if each is not None and (peak := peak_of(each)) >= MIN_CONTRAST:
+            without = remove_lines(each, page, STROKE * peak)
+            if not np.array_equal(without, each):
+                yield Reading("without lines", without, page, name).solve()
+    yield Reading("all colors alike", np.where(page, contrast_of(rgb, together=True), 0), page, name).solve()
+    faint = Reading("faint strokes", contrast, page, name, FAINT_STROKE).solve()
+    yield faint
+    if not any(shape.spans for shape in faint.shapes):
+        return
+    bold = remove_thin(contrast, STROKE * peak_of(contrast))
+    yield Reading("bold strokes", bold, page, name).solve()
+
+
+def _tried(rgb: np.ndarray, name: str) -> list[Reading]:
+    """Return all readings until one is clear. If the page that was found shows no digit, try the whole picture."""
+    tried: list[Reading] = []
+    page = find_page(rgb)
+    for where in [page] if page.all() else [page, np.ones_like(page)]:
+        for reading in _readings(rgb, where, name):
+            tried.append(reading)
+            if reading.clear:
+                break
+        if max(reading.score for reading in tried) > 0:
+            break
+    return tried
+
+
+def readings(picture: Picture) -> tuple[list[Reading], float]:
+    """Return the ways that `find_digits` tries for a picture, and how many pixels of the picture each pixel is wide.
+
+    It uses the one with the highest score, or the first of several. If digits are small in a large picture, as on a
+    whole page, the picture is read again with more pixels.
+
+    Raises:
+        ImageError: See `find_digits`.
+    """
+    name = str(picture) if isinstance(picture, str | Path) else "The picture"
+    rgb, scale = open_picture(picture, name)
+    tried = _tried(rgb, name)
+    heights = [each.shape.height for each in max(tried, key=lambda reading: reading.score).digits]
+    height = float(np.median(heights)) if heights else CLEAR_HEIGHT
+    if height < SMALL_HEIGHT and scale > 1:
+        rgb, scale = open_picture(picture, name, min(CLEAR_HEIGHT / height, scale, MAX_DETAIL))
+        tried = _tried(rgb, name)
+    return tried, scale
 
 
 def find_digits(picture: Picture) -> list[FoundDigit]:
     """Find the digits in a picture, row by row.
 
+    There are several ways to tell strokes from what else is in a picture, such as printed lines. The simplest one
+    whose digits are like the training digits is used (see `distance_to_digits`), or else the best.
+
     Args:
         picture: A file, its bytes, a Pillow image, or an array (uint8 [H, W], [H, W, 3], or [H, W, 4]). The strokes may
-            be dark or light, the light uneven, and the paper lined. Digits must not touch each other.
+            be dark or light, the light uneven, and the paper lined.
 
     Raises:
         ImageError: If the picture cannot be read, is too large, is blank, or shows no digit.
     """
-    from scipy import ndimage
-
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
-    rgb, scale = open_picture(picture, name)
-    small = max(rgb.shape) * scale <= SMALL
-    contrast, digits = _one_digit(rgb) if small else _all_digits(rgb, name)
-    found = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(digits), start=1):
-        around = max(2, (rows.stop - rows.start) // 20)
-        part = tuple(slice(max(0, side.start - around), side.stop + around) for side in (rows, columns))
-        mask = digits[part] == number
-        edges = ndimage.binary_dilation(mask, iterations=max(1, around // 2))
-        strokes = np.where(edges, contrast[part], 0) / np.quantile(contrast[part][mask], 0.8)
-        edges_of = (columns.start, rows.start, columns.stop, rows.stop)
-        left, top, right, bottom = (round(float(side) * scale) for side in edges_of)
-        with suppress(ImageError):  # a solid area
-            found.append(FoundDigit(to_mnist(strokes), (left, top, right, bottom)))
-    if not found and contrast.max() < MIN_CONTRAST:
+    tried, scale = readings(picture)
+    seen = [reading for reading in tried if reading.digits]
+    if not seen and max(reading.peak for reading in tried) < MIN_CONTRAST:
         raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
-    if not found:
+    if not seen:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
+    found = []
+    for each in max(seen, key=lambda reading: reading.score).digits:
+        top, left, bottom, right = (round(side * scale) for side in each.shape.box)
+        found.append(FoundDigit(each.image, (left, top, right, bottom), doubt=each.doubt))
     return found

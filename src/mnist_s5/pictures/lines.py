@@ -10,7 +10,7 @@ def _lines(strokes: np.ndarray, page: np.ndarray) -> list[tuple[float, float]]:
 
     step = max(1, min(strokes.shape) // 200)
     small, page = ndimage.maximum_filter(strokes, step + 2)[::step, ::step], page[::step, ::step]
-    angles = np.deg2rad(np.arange(-90, 90))
+    angles = np.deg2rad(np.concatenate([np.arange(-90, -65, 0.5), np.arange(-25, 25, 0.5), np.arange(65, 90, 0.5)]))
     votes, _, distances = hough_line(small, angles)
     length, _, _ = hough_line(page, angles)
     coverage = np.where(length > 0.5 * min(page.shape), votes / np.maximum(length, 1), 0)
@@ -54,3 +54,15 @@ def remove_lines(contrast: np.ndarray, page: np.ndarray, threshold: float) -> np
             darker = values > max(1.3 * level, (level + contrast.max()) / 2)
             kept &= (off > width + 2) | (runs[horizontal] > 2 * width + 2) | darker
     return np.where(keep, contrast, 0)
+
+
+def remove_thin(contrast: np.ndarray, threshold: float) -> np.ndarray:
+    """Remove strokes that are as thin as most, such as printed lines on paper that is not flat."""
+    from scipy import ndimage
+
+    inside = ndimage.distance_transform_edt(contrast > threshold)
+    ridge = inside[(inside > 0) & (inside >= ndimage.maximum_filter(inside, 3))]
+    width = np.median(ridge) if ridge.size else 0.0
+    core = inside > 1.5 * width + 0.5
+    around = ndimage.distance_transform_edt(~core) < 2.5 * width + 2
+    return np.where(around & core.any(), contrast, 0)

@@ -70,7 +70,7 @@ def load_digits(folder: str | Path = "") -> DigitDataset:
     if copies := len(paths) - len(found):
         said = f"{copies} of {len(paths)} digits in {folder} are copies of others. They count once."
         print(f"NOTICE: {said}", file=sys.stderr)
-    if others:
+    if others and folder.is_dir():
         print(f"NOTICE: these files are not images, so they are not used: {listed(others)}", file=sys.stderr)
     if not found:
         missing = "" if folder.is_dir() else ", which is not a folder"

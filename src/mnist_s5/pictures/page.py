@@ -11,16 +11,23 @@ def find_page(rgb: np.ndarray) -> np.ndarray:
     gray = ndimage.uniform_filter(rgb.mean(axis=2), step)[::step, ::step]
     border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     for threshold in np.linspace(gray.min(), gray.max(), 16)[1:-1]:
-        if np.mean(border > threshold) > 0.35 or np.mean(gray > threshold) < 0.15:
+        lit = gray > threshold
+        if np.mean(border > threshold) > 0.35 or lit.mean() < 0.15:
+            continue
+        rows, columns = (np.flatnonzero(lit.any(axis)) for axis in (1, 0))
+        # A sheet fills its box, at least half of it if it is tilted by 45°. The strokes of a digit do not.
+        if lit.sum() < 0.45 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1):
             continue
         # The closing removes printed lines, which would cut the sheet into pieces.
-        bright = ndimage.binary_closing(np.pad(gray > threshold, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
+        bright = ndimage.binary_closing(np.pad(lit, 2, mode="edge"), iterations=2)[2:-2, 2:-2]
         regions, _ = ndimage.label(bright)
         sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
         smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
         # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
         has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
-        if has_edge and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):
+        inside = gray[smaller]
+        written = inside.size and np.ptp(inside) > 0.05 * np.median(inside)  # or else it may be the stroke of a 1
+        if has_edge and written and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):
             large = smaller.repeat(step, axis=0).repeat(step, axis=1)  # not smaller than the picture
             return large[: rgb.shape[0], : rgb.shape[1]]
     return np.ones(rgb.shape[:2], bool)

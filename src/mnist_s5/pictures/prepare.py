@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .read import ImageError
 
+LARGE = 100  # pixels per side. Images that are at least twice as large are reduced, to save time.
 MAX_STROKE_WIDTH = 8  # no digit has strokes that are wider, in pixels of MNIST
 STROKE_WIDTHS = 1.7, 3.6  # 90% of MNIST's training digits are between these, in pixels
 
@@ -32,6 +33,9 @@ def to_mnist(strokes: np.ndarray) -> Tensor:
     from scipy import ndimage
 
     strokes = np.where(strokes < 0.12, 0, strokes.clip(0, 1))
+    step = max(strokes.shape) // LARGE
+    if step > 1 and np.count_nonzero(strokes > 0.5) > 4 * step * max(strokes.shape):  # not if they are thin
+        strokes = np.asarray(Image.fromarray(strokes.astype(np.float32)).reduce(step), np.float64)
     mask = strokes > 0.5
     if not mask.any():
         raise ImageError("There is nothing to see. Draw a digit.")

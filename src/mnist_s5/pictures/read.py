@@ -113,23 +113,29 @@ def _decode(file: Image.Image, name: str) -> Image.Image:
     return image.convert("RGBA")
 
 
-def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
+def open_picture(picture: Picture, name: str, detail: float = 1.0) -> tuple[np.ndarray, float]:
     """Return an upright RGB image, float [H, W, 3] from 0 to 255, and how many pixels of the picture each one is wide.
 
     Transparency becomes black behind bright strokes, and white behind dark ones.
+
+    Args:
+        picture: See `find_digits`.
+        name: Of the picture, for messages.
+        detail: Factor for the largest number of pixels per side.
 
     Raises:
         ImageError: If it cannot be read, or is too large or narrow.
     """
     if isinstance(picture, str | Path) and not os.path.isfile(picture):
         raise ImageError(f"{name} does not exist or is not a file.")
+    longest = round(detail * SIDES[1])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns only above its own, higher limit
             file = _open(picture, name)
             width = max(file.size)
             if file is not picture:  # draft() would change the caller's image
-                file.draft("RGB", (2 * SIDES[1], 2 * SIDES[1]))  # decode a large JPEG at a lower resolution
+                file.draft("RGB", (longest, longest))  # decode a large JPEG at a lower resolution
             image = _decode(file, name)
     except ImageError:
         raise
@@ -142,8 +148,8 @@ def open_picture(picture: Picture, name: str) -> tuple[np.ndarray, float]:
             ways = "Save it as JPEG. On an iPhone, choose Settings > Camera > Formats > Most Compatible."
             raise ImageError(f"{name} is a HEIC picture, which cannot be read here. {ways}") from error
         raise ImageError(f"{name} is not an image that can be read. Save it as PNG or JPEG.") from error
-    scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / SIDES[1], 1)
-    scale = min(scale, (3 * SIDES[1] ** 2 / (image.width * image.height)) ** 0.5)  # a long picture becomes smaller
+    scale = max(SIDES[0] // min(image.size), 1) / max(min(image.size) / longest, 1)
+    scale = min(scale, (3 * longest**2 / (image.width * image.height)) ** 0.5)  # a long picture becomes smaller
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
     image = image.resize([max(1, round(side * scale)) for side in image.size], method)
     gray, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))

@@ -1,0 +1,209 @@
+"""One way to find the digits in a picture: which shapes are which digit, by their distance to the training digits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .distance import distance_to_digits
+from .prepare import to_mnist
+from .read import ImageError
+from .shapes import THIN, Shape, group_shapes, merge, reading_order
+
+# All limits were chosen on pictures of training digits (benchmarks/render.py).
+MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
+STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the strongest strokes
+FAINT_STROKE = 0.12  # the same, if some digits are fainter than others
+WIDE = 1.2  # width of a digit, relative to its height. Few training digits are wider.
+JOIN_GAP = 0.1  # distance between two parts of one digit side by side, relative to its height
+BROKEN = 1.25  # doubt of a broken digit, at most, relative to its parts
+LINE_WIDTH = 0.25  # width of what is a printed line and not a 1, at most, relative to the strokes of other digits
+
+
+def peak_of(contrast: np.ndarray) -> float:
+    """Return the contrast of the strongest strokes. A digit has at least 60 pixels."""
+    return float(np.quantile(contrast, 1 - min(0.5, 60 / contrast.size)))
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A shape that may be a digit, as an image in MNIST's format, and how unlike a digit it is: 1 is the limit."""
+
+    shape: Shape
+    image: Tensor
+    doubt: float
+
+    @property
+    def near(self) -> bool:
+        return self.doubt <= 1
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it is rather not a digit. A digit that is cut off at the edge is less like the training digits."""
+        if self.shape.small:
+            return self.doubt > (0.7 if self.shape.at_edge else 1)
+        return self.shape.at_edge and self.doubt > 2
+
+
+def _factor(shape: Shape) -> float:
+    """Return by how much the size and place of a shape increase the doubt."""
+    if shape.spans:
+        return 9.0
+    return 1 + 0.5 * (shape.small or shape.at_edge) + 2 * max(0.0, shape.width / shape.height - WIDE)
+
+
+class Reading:
+    """The digits that are found in one way.
+
+    Args:
+        how: The way, in words.
+        contrast: Of each pixel with the background, float [H, W].
+        page: The page, bool [H, W].
+        name: Of the picture, for messages.
+        stroke: Contrast of the faintest pixel of a stroke, relative to the strongest strokes.
+
+    Attributes:
+        digits: In reading order.
+        missed: How many shapes are as large as digits, but are not among them.
+    """
+
+    def __init__(self, how: str, contrast: np.ndarray, page: np.ndarray, name: str, stroke: float = STROKE) -> None:
+        self.how, self.contrast, self.peak = how, contrast, peak_of(contrast)
+        self.mask = (contrast > stroke * self.peak) & (self.peak >= MIN_CONTRAST)
+        self.shapes = group_shapes(self.mask, page, name) if self.mask.any() else []
+        self.digits: list[Candidate] = []
+        self.missed = 0
+
+    def solve(self) -> "Reading":
+        """Choose which shapes are digits. Some are cut, some are joined, and some are left out."""
+        candidates = self._broken(self._without_lines(self._join(self._split(self.judge(self.shapes)))))
+        doubtful = [each for each in candidates if each.left_out]
+        found = {each.shape: each for each in candidates if each not in doubtful}
+        self.digits = [found[shape] for shape in reading_order([*found])]
+        tallest = max((shape.height for shape in found), default=0)
+        self.missed = sum(each.shape.spans or each.shape.height > 0.5 * tallest for each in doubtful)
+        return self
+
+    def as_one(self) -> "Reading":
+        """Take all strokes for one broken digit, if there are few shapes, and they look like one."""
+        few = 0 < len(self.shapes) < 5 and not any(shape.spans for shape in self.shapes)
+        everything = Shape(self.mask, 0, 0).where(self.mask)
+        self.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
+        return self
+
+    @property
+    def score(self) -> float:
+        """The number of digits, less their doubts. A digit that is unlike the training digits counts less than none."""
+        return sum(1 - min(each.doubt, 1.5) for each in self.digits)
+
+    @property
+    def clear(self) -> bool:
+        """Whether no other way needs to be tried."""
+        far = sum(not each.near for each in self.digits)
+        broken = len(self.digits) == 1 and self.digits[0].shape.area < 0.97 * np.count_nonzero(self.mask)
+        return bool(len(self.digits) > 10 * (far + self.missed + broken))
+
+    def judge(self, shapes: list[Shape]) -> list[Candidate]:
+        """Convert shapes to MNIST's format, and measure their distances. Solid areas are left out."""
+        images: dict[Shape, Tensor] = {}
+        for shape in shapes:
+            try:
+                images[shape] = self.image(shape)
+            except ImageError:  # a solid area
+                continue
+        distances = distance_to_digits(torch.stack([*images.values()])).tolist() if images else []
+        return [
+            Candidate(shape, image, distance * _factor(shape))
+            for (shape, image), distance in zip(images.items(), distances, strict=True)
+        ]
+
+    def image(self, shape: Shape) -> Tensor:
+        """Return the strokes of a shape in MNIST's format: uint8 [28, 28]."""
+        from scipy import ndimage
+
+        around = max(2, shape.height // 20)
+        mask = np.pad(shape.mask, around)
+        top, left = shape.top - around, shape.left - around
+        inside = np.s_[max(0, -top) :, max(0, -left) :]
+        contrast = self.contrast[max(0, top) : top + len(mask), max(0, left) : left + mask.shape[1]]
+        mask = mask[inside][: contrast.shape[0], : contrast.shape[1]]
+        edges = ndimage.binary_dilation(mask, iterations=max(1, around // 2))
+        return to_mnist(np.where(edges, contrast, 0) / np.quantile(contrast[mask], 0.8))
+
+    def _split(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Separate a candidate that is unlike a digit, if its parts are like digits, or if it is two digits."""
+        found = []
+        for each in candidates:
+            tall = [part for part in each.shape.parts if part.height > 0.25 * each.shape.height]
+            parts = self.judge(tall) if len(tall) > 1 else []
+            if not parts or max(part.doubt for part in parts) > min(1, 0.7 * each.doubt):
+                parts = self._cut(each)
+            found += parts or [each]
+        return found
+
+    def _cut(self, candidate: Candidate) -> list[Candidate]:
+        """Cut two digits that touch each other, at the best of several straight lines, or return nothing."""
+        shape, far = candidate.shape, candidate.doubt > 1.3
+        aspect = shape.width / shape.height
+        likely = (aspect > 0.7 and far) or aspect > WIDE
+        if not likely or aspect > 2.5 or shape.at_edge or shape.spans or shape.small:
+            return []
+        rows, columns = np.indices(shape.mask.shape)
+        pairs: list[tuple[Shape, Shape]] = []
+        for slant in (0.0, 0.25, -0.25):
+            x: np.ndarray = (columns + slant * (rows - shape.height / 2)).astype(int)
+            counts = np.bincount(x[shape.mask].clip(0), minlength=shape.width)
+            middle = range(round(0.25 * shape.width), round(0.75 * shape.width))
+            for at in sorted(middle, key=lambda at: counts[at])[:: max(1, shape.width // 12)][:4]:
+                left, right = shape.where(x <= at), shape.where(x > at)
+                crossed = np.flatnonzero((shape.mask & (x == at)).any(axis=1))
+                once = not (np.diff(crossed) > 2).any()  # a line through a 0 crosses its stroke twice
+                if once and left and right and min(left.height, right.height) > 0.5 * shape.height:
+                    pairs.append((left, right))
+        judged = {each.shape: each for each in self.judge([half for pair in pairs for half in pair])}
+        both = [[judged[half] for half in pair] for pair in pairs if judged.keys() >= {*pair}]
+        best = min(both, key=lambda pair: max(each.doubt for each in pair), default=[])
+        limit = 0.6 if far else 0.35
+        return best if best and max(each.doubt for each in best) < limit else []
+
+    def _join(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Join two parts side by side, if they are much more like one digit than each of them."""
+        joined: list[Candidate] = []
+        for each in sorted(candidates, key=lambda each: each.shape.left):
+            for other in [other for other in joined if _adjacent(other.shape, each.shape)]:
+                limit = min(0.7, 0.5 * max(other.doubt, each.doubt))
+                if both := [one for one in self.judge([merge([other.shape, each.shape])]) if one.doubt < limit]:
+                    joined[joined.index(other)] = both[0]
+                    break
+            else:
+                joined.append(each)
+        return joined
+
+    def _broken(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Take two candidates for one broken digit, if nothing else is there, and they are hardly more like digits."""
+        worst = max((each.doubt for each in candidates), default=0)
+        if len(candidates) != 2 or worst < 0.6:
+            return candidates
+        whole = self.judge([merge([each.shape for each in candidates])])
+        return whole if whole and whole[0].doubt < min(1, BROKEN * worst) else candidates
+
+    def _without_lines(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Leave out straight lines that are much thinner than the strokes of the other candidates."""
+        from scipy import ndimage
+
+        thin = np.array([each.shape.width < THIN * each.shape.height for each in candidates], bool)
+        if not thin.any() or thin.all():
+            return candidates
+        inside = [ndimage.distance_transform_edt(np.pad(each.shape.mask, 1)) for each in candidates]
+        widths = np.array([distance[distance > 0].mean() - 0.5 for distance in inside])
+        keep = ~thin | (widths > LINE_WIDTH * np.median(widths[~thin]))
+        return [each for each, kept in zip(candidates, keep, strict=True) if kept]
+
+
+def _adjacent(left: Shape, right: Shape) -> bool:
+    """Return whether two shapes are closely beside each other."""
+    gap = right.left - left.box[3]
+    overlap = min(left.box[2], right.box[2]) - max(left.top, right.top)
+    close = gap < JOIN_GAP * max(left.height, right.height) and left.at_edge == right.at_edge
+    return close and overlap > 0.4 * min(left.height, right.height)
