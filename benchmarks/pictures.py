@@ -228,7 +228,7 @@ def main() -> None:
             results["without_rule"][rule] = {"correct": right, "pictures": len(makes)}
             print("without", rule, results["without_rule"][rule], flush=True)
     if args.pictures:
-        results["speed"] = speed(3 * args.pictures, ranges)
+        results["speed"] = speed(args.pictures, ranges)
         print("speed", results["speed"])
     if not args.tuning:
         record(args.out, **results)

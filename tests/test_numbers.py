@@ -415,6 +415,29 @@ def test_the_readme_agrees_with_the_records() -> None:
     assert f" {ratio_in_float32:.0f} times" in text
 
 
+def test_the_recorded_pictures_are_stated() -> None:
+    found, before = record("pictures"), record("pictures-before")
+
+    def correct(counts: dict[str, int]) -> int:
+        return counts.get("correct", 0) + counts.get("correct, but not sure", 0)
+
+    def total(recorded: dict[str, Any], what: str) -> int:
+        return sum(correct(counts) for counts in recorded[what].values())
+
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"Of 1,040 pictures of one test digit, drawn by a program, {total(found, 'pictures'):,} are classified"
+        in readme
+    )
+    assert f"of 760 more difficult scenes {total(found, 'scenes')} " in readme
+    text = " ".join((ROOT / "benchmarks" / "README.md").read_text().split())
+    assert f"| **all 760** | **{total(before, 'scenes')}** | **{total(found, 'scenes')}** |" in text
+    accuracy = 100 * correct(found["mnist"]) / found["mnist"]["images"]
+    assert f"are classified with {accuracy:.2f}% accuracy" in text
+    for name, counts in found["not_digits"].items():
+        assert f"| {name.replace('_', ' ')} | {counts['probable']} | {counts['sure']} |" in text
+
+
 def test_the_readmes_first_figure_is_that_of_03() -> None:
     cell = next(cell for cell in nbformat.read(LESSONS["03"], 4).cells if cell.id == "mistakes")
     assert b64decode(cell.outputs[0].data["image/png"]) == (ROOT / "docs" / "mistakes.png").read_bytes()

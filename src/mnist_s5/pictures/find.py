@@ -73,11 +73,8 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]
 
     even = even_contrast(rgb) if page.all() else None
     if even is not None:
-        simple = Reading("even background", even, page, name).solve()
-        yield simple
+        yield Reading("even background", even, page, name).solve()
         yield Reading("one broken digit", even, page, name).as_one()
-        if simple.digits and not simple.missed and not any(shape.spans for shape in simple.shapes):
-            return  # there are no lines, and all shapes were used
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = np.where(page, contrast_of(rgb), 0)

@@ -87,7 +87,8 @@ class Reading:
 
     def as_one(self) -> "Reading":
         """Take all strokes for one broken digit, if there are few shapes, and they look like one."""
-        few = 0 < len(self.shapes) < 5 and not any(shape.spans for shape in self.shapes)
+        border = self.mask[[0, -1]].any() or self.mask[:, [0, -1]].any()  # of the picture, which printed lines reach
+        few = 0 < len(self.shapes) < 5 and not border
         everything = Shape(self.mask, 0, 0).where(self.mask)
         self.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
         return self
