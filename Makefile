@@ -46,7 +46,7 @@ bench: .venv
 	@$(BIN)/python benchmarks/time_to_accuracy.py
 
 faults: .venv
-	@$(BIN)/python -m pytest -m fault tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m fault tests
 
 exercises: .venv
 	@$(BIN)/python scripts/make_exercises.py

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import mnist_s5 as s5
 from mnist_s5.data import digits, download
 
-FAULTS: dict[str, Fault] = {}
+FAULTS: dict[str, Fault] = {}  # of the tests in this process
+SHOWN: dict[str, Fault] = {}  # of all tests, from their reports
 
 
 @pytest.fixture
@@ -32,14 +33,22 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     fault = FAULTS.get(item.nodeid)
-    if fault and call.when == "call":
+    if fault and (call.when == "call" or not report.passed):
         wrong = call.excinfo is not None and call.excinfo.errisinstance(SilentlyWrong)
         fault.result = "pass" if report.passed else "skip" if report.skipped else "WRONG" if wrong else "FAIL"
+        report.user_properties.append(("fault", vars(fault)))  # also reaches the process that prints the table
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, facts in report.user_properties:
+        if name == "fault":
+            SHOWN[report.nodeid] = Fault(facts["number"], facts["injected"], facts["shown"])
+            vars(SHOWN[report.nodeid]).update(facts)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for line in table([fault for fault in FAULTS.values() if fault.shown]):
+    for line in table([fault for fault in SHOWN.values() if fault.shown]):
         terminalreporter.write_line(line)
 
 

@@ -329,14 +329,14 @@ def test_03_describes_the_same_network_alone_in_a_sweep_and_after_other_runs(
     s5.fit(recipe, *s5.load_mnist("sample"), device="cpu", folder=tmp_path / "runs" / "newest")
     words = ["03_summary", "-p", "source", "sample"]
     assert main(["run", *words, "--out", "alone"]) == 0
-    assert main(["sweep", *words, "-p", "digit", "0", "--out", "sweep"]) == 0
+    assert main(["sweep", *words, "-p", "digit", "0..1", "--out", "sweep"]) == 0
     assert main(["run", *words, "-p", "weights", "runs/newest", "--out", "named"]) == 0
     assert main(["sweep", *words, "-p", "weights", "runs/newest", "--out", "swept"]) == 0
     weights = {
         pattern: [json.loads(path.read_text())["summary"]["weights"] for path in Path().glob(f"{pattern}/metrics.json")]
         for pattern in ("alone", "sweep/*", "named", "swept/*")
     }
-    assert [*weights.values()] == [["pretrained"], ["pretrained"], ["run"], ["run"]]
+    assert [*weights.values()] == [["pretrained"], ["pretrained"] * 2, ["run"], ["run"]]
 
 
 class Linear(nn.Sequential):

@@ -1,4 +1,3 @@
-import importlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,13 +99,6 @@ def test_reads_digits_however_they_come(fault: Fault, sample: Sample, tmp_path: 
     fault.plain("silently wrong" if plain < 19 else "correct", f"{draw.__name__}: {plain} of 20 right")
 
 
-@pytest.fixture
-def render(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return the benchmark's module that draws photographs."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    return importlib.import_module("render")
-
-
 PHOTOS = ["scan", "pencil", "colored_pen", "chalk", "lined", "graph_paper", "one_line", "corner_shadow", "uneven_light"]
 PHOTOS += ["frame", "border", "sheet_on_table", "phone_photo"]
 
@@ -200,12 +192,12 @@ def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -
 
 def test_mnists_own_images_hardly_change_and_at_most_1_percent_are_rejected(sample: Sample) -> None:
     changes, rejected = [], 0
-    for image in sample[1].data[::4]:
+    for image in sample[1].data:
         try:
             changes.append((prepare(image).float() - image.float()).abs().mean().item())
         except ImageError:
             rejected += 1
-    assert rejected <= 2
+    assert rejected <= 10
     assert median(changes) < 2  # of 255. Gray edges of strokes differ a little.
 
 

@@ -73,8 +73,9 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]
 
     even = even_contrast(rgb) if page.all() else None
     if even is not None:
-        yield Reading("even background", even, page, name).solve()
-        yield Reading("one broken digit", even, page, name).as_one()
+        simple = Reading("even background", even, page, name).solve()
+        whole = simple.as_one("one broken digit")
+        yield from (whole, simple) if len(simple.digits) == 1 and whole.score > simple.score else (simple, whole)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = np.where(page, contrast_of(rgb), 0)
@@ -87,7 +88,7 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]
     yield Reading("all colors alike", np.where(page, contrast_of(rgb, together=True), 0), page, name).solve()
     faint = Reading("faint strokes", contrast, page, name, FAINT_STROKE).solve()
     yield faint
-    if not any(shape.spans for shape in faint.shapes):
+    if faint.digits and not any(shape.spans for shape in faint.shapes):
         return
     bold = remove_thin(contrast, STROKE * peak_of(contrast))
     yield Reading("bold strokes", bold, page, name).solve()
@@ -107,6 +108,12 @@ def _tried(rgb: np.ndarray, name: str) -> list[Reading]:
     return tried
 
 
+def best_of(tried: list[Reading]) -> Reading:
+    """Return the reading to use: the one that is clear, or else the first of those with the highest score."""
+    best, last = max(tried, key=lambda reading: reading.score), tried[-1]
+    return last if last.clear and last.score > 0.5 * best.score else best
+
+
 def readings(picture: Picture) -> tuple[list[Reading], float]:
     """Return the ways that `find_digits` tries for a picture, and how many pixels of the picture each pixel is wide.
 
@@ -119,7 +126,7 @@ def readings(picture: Picture) -> tuple[list[Reading], float]:
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     rgb, scale = open_picture(picture, name)
     tried = _tried(rgb, name)
-    heights = [each.shape.height for each in max(tried, key=lambda reading: reading.score).digits]
+    heights = [each.shape.height for each in best_of(tried).digits]
     height = float(np.median(heights)) if heights else CLEAR_HEIGHT
     if height < SMALL_HEIGHT and scale > 1:
         rgb, scale = open_picture(picture, name, min(CLEAR_HEIGHT / height, scale, MAX_DETAIL))
@@ -148,7 +155,7 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
     if not seen:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
     found = []
-    for each in max(seen, key=lambda reading: reading.score).digits:
+    for each in best_of(seen).digits:
         top, left, bottom, right = (round(side * scale) for side in each.shape.box)
         found.append(FoundDigit(each.image, (left, top, right, bottom), doubt=each.doubt))
     return found

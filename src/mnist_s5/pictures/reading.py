@@ -1,5 +1,6 @@
 """One way to find the digits in a picture: which shapes are which digit, by their distance to the training digits."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,10 @@ MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black
 STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the strongest strokes
 FAINT_STROKE = 0.12  # the same, if some digits are fainter than others
 WIDE = 1.2  # width of a digit, relative to its height. Few training digits are wider.
-JOIN_GAP = 0.1  # distance between two parts of one digit side by side, relative to its height
+JOIN_GAP = 0.1  # distance between two parts of one digit, relative to its height
 BROKEN = 1.25  # doubt of a broken digit, at most, relative to its parts
-LINE_WIDTH = 0.25  # width of what is a printed line and not a 1, at most, relative to the strokes of other digits
+LINE_WIDTH = 0.33  # width of what is a printed line and not a 1, at most, relative to the strokes of other digits
+LINE_LENGTH = 25  # height of what is a printed line and not a 1, at least, relative to its width
 
 
 def peak_of(contrast: np.ndarray) -> float:
@@ -85,13 +87,15 @@ class Reading:
         self.missed = sum(each.shape.spans or each.shape.height > 0.5 * tallest for each in doubtful)
         return self
 
-    def as_one(self) -> "Reading":
-        """Take all strokes for one broken digit, if there are few shapes, and they look like one."""
+    def as_one(self, how: str) -> "Reading":
+        """Return a reading in which all strokes are one broken digit, if the few shapes together look like one."""
         border = self.mask[[0, -1]].any() or self.mask[:, [0, -1]].any()  # of the picture, which printed lines reach
         few = 0 < len(self.shapes) < 5 and not border
         everything = Shape(self.mask, 0, 0).where(self.mask)
-        self.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
-        return self
+        whole = copy(self)
+        whole.how, whole.missed = how, 0
+        whole.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
+        return whole
 
     @property
     def score(self) -> float:
@@ -102,8 +106,7 @@ class Reading:
     def clear(self) -> bool:
         """Whether no other way needs to be tried."""
         far = sum(not each.near for each in self.digits)
-        broken = len(self.digits) == 1 and self.digits[0].shape.area < 0.97 * np.count_nonzero(self.mask)
-        return bool(len(self.digits) > 10 * (far + self.missed + broken))
+        return len(self.digits) > 10 * (far + self.missed)
 
     def judge(self, shapes: list[Shape]) -> list[Candidate]:
         """Convert shapes to MNIST's format, and measure their distances. Solid areas are left out."""
@@ -186,11 +189,15 @@ class Reading:
         worst = max((each.doubt for each in candidates), default=0)
         if len(candidates) != 2 or worst < 0.6:
             return candidates
+        first, second = (np.array(each.shape.box) for each in candidates)
+        gap = (np.maximum(first, second)[:2] - np.minimum(first, second)[2:]).max()
+        if gap > JOIN_GAP * max(each.shape.height for each in candidates):
+            return candidates
         whole = self.judge([merge([each.shape for each in candidates])])
         return whole if whole and whole[0].doubt < min(1, BROKEN * worst) else candidates
 
     def _without_lines(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Leave out straight lines that are much thinner than the strokes of the other candidates."""
+        """Leave out straight lines that are much thinner than the strokes of the other candidates, or much longer."""
         from scipy import ndimage
 
         thin = np.array([each.shape.width < THIN * each.shape.height for each in candidates], bool)
@@ -198,7 +205,8 @@ class Reading:
             return candidates
         inside = [ndimage.distance_transform_edt(np.pad(each.shape.mask, 1)) for each in candidates]
         widths = np.array([distance[distance > 0].mean() - 0.5 for distance in inside])
-        keep = ~thin | (widths > LINE_WIDTH * np.median(widths[~thin]))
+        long = np.array([each.shape.height > LINE_LENGTH * each.shape.width for each in candidates])
+        keep = ~thin | ((widths > LINE_WIDTH * np.median(widths[~thin])) & ~long)
         return [each for each, kept in zip(candidates, keep, strict=True) if kept]
 
 

@@ -167,7 +167,7 @@ def group_shapes(mask: np.ndarray, page: np.ndarray, name: str) -> list[Shape]:
         group.spans = bool(at_edge[indices].any()) and edges.spans(group)
         # A thin small shape may be a 1, but is rather a part of a printed line.
         too_small = group.height < LOWEST * tallest or group.area < THINNEST * largest
-        thin = group.small and group.width < THIN * group.height
+        thin = group.height < WHOLE * tallest and group.width < THIN * group.height
         if not (too_small or thin or (group.at_edge and edges.runs_along(group))):
             found.append(group)
     return found

@@ -62,8 +62,8 @@ def _closing(rgb: np.ndarray, size: int) -> np.ndarray:
     from scipy import ndimage
 
     step = max(1, min(rgb.shape[:2]) // CLOSING_SIDE)
-    small, side = rgb[::step, ::step], (size // step) | 1
-    small = ndimage.maximum_filter(rgb, (step, step, 1))[::step, ::step] if step > 1 else rgb
+    side = (size // step) | 1
+    small = ndimage.maximum_filter(rgb, (step, step, 1))[::step, ::step]
     small = np.pad(small, ((side, side), (side, side), (0, 0)), mode="edge")
     closed = ndimage.grey_closing(small, (side, side, 1))[side:-side, side:-side]
     return closed.repeat(step, 0).repeat(step, 1)[: rgb.shape[0], : rgb.shape[1]]
