@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 import mnist_s5 as s5
 from mnist_s5.pictures.distance import distance_to_digits
-from mnist_s5.pictures.find import FoundDigit
+from mnist_s5.pictures.find import FoundDigit, best_of
 from mnist_s5.pictures.read import ImageError
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
@@ -233,7 +233,7 @@ def test_the_ways_that_were_tried_are_returned() -> None:
     tried, scale = s5.readings(three_on_one_line())
     assert scale == 1
     assert [reading.how for reading in tried][:2] == ["even background", "one broken digit"]
-    best = max(tried, key=lambda reading: reading.score)
+    best = best_of(tried)
     assert best.how == "without lines"
     assert [each.near for each in best.digits] == [True] * 3
     assert len(s5.readings(bar())[0]) == 1

@@ -13,7 +13,7 @@ from .lines import remove_lines, remove_thin
 from .own import save_digit
 from .page import find_page
 from .read import ImageError, Picture, open_picture
-from .reading import FAINT_STROKE, MIN_CONTRAST, STROKE, Reading, peak_of
+from .reading import MIN_CONTRAST, STROKE, Reading, peak_of
 from .strokes import contrast_of, even_contrast
 
 SMALL_HEIGHT, CLEAR_HEIGHT = 24, 36  # pixels: digits that are smaller become this high, if the picture is large enough
@@ -86,12 +86,13 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]
             if not np.array_equal(without, each):
                 yield Reading("without lines", without, page, name).solve()
     yield Reading("all colors alike", np.where(page, contrast_of(rgb, together=True), 0), page, name).solve()
-    faint = Reading("faint strokes", contrast, page, name, FAINT_STROKE).solve()
+    faint = Reading("faint strokes", contrast, page, name, faint=True).solve()
     yield faint
     if faint.digits and not any(shape.spans for shape in faint.shapes):
         return
-    bold = remove_thin(contrast, STROKE * peak_of(contrast))
-    yield Reading("bold strokes", bold, page, name).solve()
+    bold = Reading("bold strokes", remove_thin(contrast, STROKE * peak_of(contrast)), page, name).solve()
+    if bold.score > faint.score:
+        yield bold
 
 
 def _tried(rgb: np.ndarray, name: str) -> list[Reading]:
@@ -102,6 +103,8 @@ def _tried(rgb: np.ndarray, name: str) -> list[Reading]:
         for reading in _readings(rgb, where, name):
             tried.append(reading)
             if reading.clear:
+                if reading.overlooks:
+                    tried.append(Reading("faint strokes", reading.contrast, where, name, faint=True).solve())
                 break
         if max(reading.score for reading in tried) > 0:
             break
@@ -117,7 +120,7 @@ def best_of(tried: list[Reading]) -> Reading:
 def readings(picture: Picture) -> tuple[list[Reading], float]:
     """Return the ways that `find_digits` tries for a picture, and how many pixels of the picture each pixel is wide.
 
-    It uses the one with the highest score, or the first of several. If digits are small in a large picture, as on a
+    It uses the one that is clear, or else the one with the highest score. If digits are small in a large picture, as on a
     whole page, the picture is read again with more pixels.
 
     Raises:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SHARP = 0.5  # brightness step at the edge of a sheet, at least, relative to the difference between sheet and table
+
 
 def find_page(rgb: np.ndarray) -> np.ndarray:
     """Return which pixels show the page: bool [H, W]. These are all, unless a dark table surrounds a bright sheet."""
@@ -24,7 +26,9 @@ def find_page(rgb: np.ndarray) -> np.ndarray:
         sheet = ndimage.binary_fill_holes(regions == np.bincount(regions[bright]).argmax())
         smaller, larger = ndimage.binary_erosion(sheet, iterations=2), ndimage.binary_dilation(sheet, iterations=2)
         # Light that falls off has no edge. The strokes of a 0 or an 8 surround more than the strokes on a sheet cover.
-        has_edge = np.median(gray[sheet & ~smaller]) > 1.25 * np.median(gray[larger & ~sheet])
+        at_edge = sheet & ndimage.binary_dilation(~sheet, iterations=2)
+        light, dark = np.median(gray[at_edge]), np.median(gray[larger & ~sheet])
+        has_edge = light > 1.25 * dark and light - dark > SHARP * (np.median(gray[sheet]) - np.median(gray[~sheet]))
         inside = gray[smaller]
         written = inside.size and np.ptp(inside) > 0.05 * np.median(inside)  # or else it may be the stroke of a 1
         if has_edge and written and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):

@@ -15,7 +15,9 @@ from .shapes import THIN, Shape, group_shapes, merge, reading_order
 # All limits were chosen on pictures of training digits (benchmarks/render.py).
 MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
 STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the strongest strokes
-FAINT_STROKE = 0.12  # the same, if some digits are fainter than others
+FAINT_STROKE = 0.12  # the same, if some digits are fainter than others: at least this much
+EDGE = 0.15  # width of what may be the edge of a sheet, at most, relative to its height
+AROUND = 0.3  # how far away strokes are compared then, relative to the shorter side of the picture
 WIDE = 1.2  # width of a digit, relative to its height. Few training digits are wider.
 JOIN_GAP = 0.1  # distance between two parts of one digit, relative to its height
 BROKEN = 1.25  # doubt of a broken digit, at most, relative to its parts
@@ -26,6 +28,25 @@ LINE_LENGTH = 25  # height of what is a printed line and not a 1, at least, rela
 def peak_of(contrast: np.ndarray) -> float:
     """Return the contrast of the strongest strokes. A digit has at least 60 pixels."""
     return float(np.quantile(contrast, 1 - min(0.5, 60 / contrast.size)))
+
+
+def faint_strokes(contrast: np.ndarray, peak: float) -> np.ndarray:
+    """Return where strokes are, bool [H, W]. Some may be much fainter than others, but not wider, as shadows are."""
+    from scipy import ndimage
+
+    step = max(1, min(contrast.shape) // 200)
+    small = ndimage.maximum_filter(contrast, step)[::step, ::step]
+    side = round(AROUND * min(small.shape)) | 1
+    around = ndimage.uniform_filter(ndimage.maximum_filter(small, side), side)
+    around = around.repeat(step, 0).repeat(step, 1)[: contrast.shape[0], : contrast.shape[1]]
+    strong = contrast > STROKE * peak
+    mask = contrast > np.maximum(STROKE * np.minimum(around, peak), FAINT_STROKE * peak)
+    labels, number = ndimage.label(mask, np.ones((3, 3)))
+    inside, strong_inside = (ndimage.distance_transform_edt(each[::step, ::step]) for each in (mask, strong))
+    widest = ndimage.maximum(inside, labels[::step, ::step], range(number + 1))
+    stroke = np.array(widest <= 1.5 * strong_inside.max() + 1)
+    stroke[0] = False
+    return stroke[labels] | strong
 
 
 @dataclass(eq=False)
@@ -63,16 +84,17 @@ class Reading:
         contrast: Of each pixel with the background, float [H, W].
         page: The page, bool [H, W].
         name: Of the picture, for messages.
-        stroke: Contrast of the faintest pixel of a stroke, relative to the strongest strokes.
+        faint: Whether some digits may be much fainter than others.
 
     Attributes:
         digits: In reading order.
         missed: How many shapes are as large as digits, but are not among them.
     """
 
-    def __init__(self, how: str, contrast: np.ndarray, page: np.ndarray, name: str, stroke: float = STROKE) -> None:
+    def __init__(self, how: str, contrast: np.ndarray, page: np.ndarray, name: str, *, faint: bool = False) -> None:
         self.how, self.contrast, self.peak = how, contrast, peak_of(contrast)
-        self.mask = (contrast > stroke * self.peak) & (self.peak >= MIN_CONTRAST)
+        self.mask = faint_strokes(contrast, self.peak) if faint else contrast > STROKE * self.peak
+        self.mask &= self.peak >= MIN_CONTRAST
         self.shapes = group_shapes(self.mask, page, name) if self.mask.any() else []
         self.digits: list[Candidate] = []
         self.missed = 0
@@ -86,6 +108,26 @@ class Reading:
         tallest = max((shape.height for shape in found), default=0)
         self.missed = sum(each.shape.spans or each.shape.height > 0.5 * tallest for each in doubtful)
         return self
+
+    @property
+    def overlooks(self) -> bool:
+        """Whether there are faint shapes that are as tall as the digits, but not among them."""
+        from scipy import ndimage
+
+        tallest = max((digit.shape.height for digit in self.digits), default=0)
+        labels, _ = ndimage.label(faint_strokes(self.contrast, self.peak), np.ones((3, 3)))
+        used = np.zeros(labels.shape, bool)
+        for digit in self.digits:
+            digit.shape.of(used)[:] |= digit.shape.mask
+        for label, box in enumerate(ndimage.find_objects(labels), 1):
+            shape = labels[box] == label
+            height, width = shape.shape
+            touches = any(side.start == 0 or side.stop == size for side, size in zip(box, labels.shape, strict=True))
+            as_tall = 0.5 * tallest < height < 1.5 * tallest and width > EDGE * height
+            part = used[box][shape].mean()  # 0 for a frame around a digit
+            if as_tall and not touches and (0 < part < 0.5 or not used[box].any()):
+                return True
+        return False
 
     def as_one(self, how: str) -> "Reading":
         """Return a reading in which all strokes are one broken digit, if the few shapes together look like one."""
@@ -150,7 +192,7 @@ class Reading:
         """Cut two digits that touch each other, at the best of several straight lines, or return nothing."""
         shape, far = candidate.shape, candidate.doubt > 1.3
         aspect = shape.width / shape.height
-        likely = (aspect > 0.7 and far) or aspect > WIDE
+        likely = (aspect > 0.7 and far) or (aspect > WIDE and candidate.doubt > 0.35)
         if not likely or aspect > 2.5 or shape.at_edge or shape.spans or shape.small:
             return []
         rows, columns = np.indices(shape.mask.shape)

@@ -13,7 +13,7 @@ def even_contrast(rgb: np.ndarray) -> np.ndarray | None:
     The background is the most common color of the border or, if strokes cover much of the border, of the picture.
     """
     border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
-    for pixels in (border, rgb.reshape(-1, 3)):
+    for pixels in (border, rgb[::4, ::4].reshape(-1, 3)):
         background = np.median(pixels, axis=0)
         if np.mean(abs(pixels - background).max(axis=1) <= EVEN) > 0.6:
             break
