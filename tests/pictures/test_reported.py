@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw
 import mnist_s5 as s5
 from mnist_s5.pictures.distance import distance_to_digits
 from mnist_s5.pictures.find import FoundDigit, best_of
+from mnist_s5.pictures.page import find_page
 from mnist_s5.pictures.read import ImageError
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
@@ -161,6 +161,10 @@ def cropped_table() -> np.ndarray:
     return sheet.picture()
 
 
+def labels_of(picture: np.ndarray) -> list[int]:
+    return [digit.label for digit in s5.classify(s5.load_checkpoint()[0], picture)]
+
+
 CASES: list[tuple[Callable[[], np.ndarray], list[int]]] = [
     (bar, [1]), (two_with_a_foot, [2]), (four_with_a_bar, [4]), (four_beyond_the_edge, [4]), (narrow_seven, [7]),
     (one_wide_two, [1, 2, 3, 4, 7]), (one_low_zero, [9, 1, 0, 7]), (zero_at_the_edge, [0, 1, 2, 3, 4]),
@@ -170,9 +174,8 @@ CASES: list[tuple[Callable[[], np.ndarray], list[int]]] = [
 
 
 @pytest.mark.parametrize(("draw", "labels"), CASES, ids=[draw.__name__ for draw, _ in CASES])
-def test_reported_pictures(draw: Callable[[], np.ndarray], labels: list[int], tmp_path: Path) -> None:
-    model, _ = s5.load_checkpoint()
-    assert [digit.label for digit in s5.classify(model, draw())] == labels
+def test_reported_pictures(draw: Callable[[], np.ndarray], labels: list[int]) -> None:
+    assert labels_of(draw()) == labels
 
 
 def outcomes(
@@ -237,6 +240,40 @@ def test_the_ways_that_were_tried_are_returned() -> None:
     assert best.how == "without lines"
     assert [each.near for each in best.digits] == [True] * 3
     assert len(s5.readings(bar())[0]) == 1
+
+
+def test_faint_digits_beside_strong_ones_are_found() -> None:
+    for gray in (185, 215):
+        sheet = Sheet(420, 130)
+        for index, (label, color) in enumerate([(3, 0), (5, 0), (2, gray), (6, gray)]):
+            sheet.digit(label, (30 + 100 * index, 25, 80 + 100 * index, 105), 6, (color,) * 3)
+        assert labels_of(sheet.picture()) == [3, 5, 2, 6]
+
+
+def test_a_shadow_is_not_a_faint_digit() -> None:
+    sheet = Sheet(420, 130)
+    sheet.draw.rectangle([1000, 80, 1300, 440], (225, 225, 225))
+    for index, label in enumerate([3, 5]):
+        sheet.digit(label, (30 + 100 * index, 25, 80 + 100 * index, 105), 6)
+    assert labels_of(sheet.picture()) == [3, 5]
+
+
+def test_a_glare_is_not_a_sheet() -> None:
+    across = np.linspace(0, 1, 600)[None, :, None]
+    fog = 1 / (1 + np.exp((0.7 - across) / 0.06))
+    sheet = Sheet(600, 160, (110, 90, 50))
+    for index, label in enumerate([9, 7, 2, 8, 2]):
+        sheet.digit(label, (30 + 115 * index, 35, 90 + 115 * index, 125), 8, (20, 20, 20))
+    picture = sheet.picture() + 0.7 * fog * ((225, 235, 255) - sheet.picture().astype(float))
+    assert find_page(picture).all()
+    assert labels_of(picture.astype(np.uint8)) == [9, 7, 2, 8, 2]
+
+
+def test_a_clear_way_is_better_than_one_with_more_shapes() -> None:
+    ways = [SimpleNamespace(score=score, clear=clear) for score, clear in ((7, False), (4.5, True), (2, True))]
+    assert best_of(ways[:2]) is ways[1]
+    assert best_of([ways[0], ways[2]]) is ways[0]  # it finds too little
+    assert best_of(ways[:1] * 2) is ways[0]
 
 
 def test_a_page_of_small_digits_is_read_with_more_pixels(sample: Sample) -> None:
