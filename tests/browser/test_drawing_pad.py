@@ -179,6 +179,16 @@ def test_the_drawing_survives_a_resize(alone: Alone) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_drawing_that_is_unlike_the_training_digits_is_not_sure(alone: Alone) -> None:
+    page = alone()
+    page.evaluate("reply = () => ({ probabilities: [0, 0, 0, 0, 0.95, 0, 0, 0, 0, 0.05], doubt: 1.2 }); 0")
+    draw(page, [LINE])
+    assert status(page) == "Not sure: 4 (95.0%), but unlike the training digits"
+    page.evaluate("reply = () => ({ probabilities: [0, 0, 0, 0, 0.95, 0, 0, 0, 0, 0.05], doubt: 0.8 }); 0")
+    draw(page, [LINE])
+    assert status(page) == "4 (95.0%)"
+
+
 def test_two_digits_or_an_error_and_only_the_newest_reply(alone: Alone) -> None:
     page = alone()
     draw(page, [LINE])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import mnist_s5 as s5
 from mnist_s5.figures.pad import widget as pad
 from mnist_s5.figures.pad.widget import DrawingPad
+from mnist_s5.pictures.distance import distance_to_digits
 from mnist_s5.pictures.find import CONFIDENT
 
 
@@ -45,6 +46,8 @@ def test_the_reply_holds_the_image_the_probabilities_and_the_maps(net: s5.Net) -
         torch.testing.assert_close(widget.probabilities, net(images)[0].exp())
         conv2 = net.conv2(F.relu(net.conv1(images)))[0].relu()
     assert reply["probabilities"] == widget.probabilities.tolist()
+    assert reply["doubt"] == pytest.approx(float(distance_to_digits(widget.image[None])))
+    assert reply["doubt"] < 1  # a straight 1
     shapes = [(layer["name"], layer["count"], layer["height"], layer["width"]) for layer in reply["layers"]]
     conv = [("conv1", 32, 26, 26), ("conv2", 64, 24, 24), ("conv3", 128, 10, 10), ("conv4", 256, 8, 8)]
     assert shapes == [*conv, ("fc1", 50, 1, 1)]
@@ -52,6 +55,13 @@ def test_the_reply_holds_the_image_the_probabilities_and_the_maps(net: s5.Net) -
     shown = torch.frombuffer(bytearray(buffers[2]), dtype=torch.uint8).view(64, 24, 24)
     torch.testing.assert_close(shown.float(), conv2 * 255 / conv2.max(), atol=1.01, rtol=0)
     assert [len(buffer) for buffer in buffers[1:]] == [n * h * w for _, n, h, w in shapes]
+
+
+def test_a_drawing_may_be_unlike_the_training_digits(net: s5.Net) -> None:
+    grid = np.zeros((280, 280), np.uint8)
+    grid[60:220, 60:220:50] = grid[60:220:50, 60:220] = 255
+    grid = np.maximum.reduce([np.roll(grid, (y, x), (0, 1)) for y in range(12) for x in range(12)])
+    assert ask(DrawingPad(net), memoryview(grid.tobytes()))[0]["doubt"] > 1
 
 
 class Strange(nn.Module):

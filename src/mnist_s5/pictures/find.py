@@ -120,8 +120,8 @@ def best_of(tried: list[Reading]) -> Reading:
 def readings(picture: Picture) -> tuple[list[Reading], float]:
     """Return the ways that `find_digits` tries for a picture, and how many pixels of the picture each pixel is wide.
 
-    It uses the one that is clear, or else the one with the highest score. If digits are small in a large picture, as on a
-    whole page, the picture is read again with more pixels.
+    It uses the one that is clear, or else the one with the highest score. If digits are small in a large picture, as on
+    a whole page, the picture is read again with more pixels.
 
     Raises:
         ImageError: See `find_digits`.

@@ -150,9 +150,10 @@ function percent(probability, decimals) {
   return probability > 0.9995 ? ">99.9%" : `${(100 * probability).toFixed(decimals)}%`;
 }
 
-function describe(probabilities, notSure) {
+function describe(probabilities, doubt, notSure) {
   const [first, second] = [...DIGITS].sort((a, b) => probabilities[b] - probabilities[a]);
   const [p, q] = [probabilities[first], probabilities[second]];
+  if (p >= notSure && doubt > 1) return `Not sure: ${first} (${percent(p, 1)}), but unlike the training digits`;
   if (p >= notSure) return `${first} (${percent(p, 1)})`;
   return `Not sure: ${first} (${percent(p, 0)}) or ${second} (${percent(q, 0)})`;
 }
@@ -344,10 +345,10 @@ class Pad {
     this.status.textContent = error ?? `${text} Now draw a ${next}.`;
   }
 
-  show({ image, probabilities, layers, error = "" }) {
+  show({ image, probabilities, doubt = 0, layers, error = "" }) {
     const best = probabilities?.indexOf(Math.max(...probabilities));
     this.element.toggleAttribute("data-sure", best >= 0);
-    this.status.textContent = probabilities ? describe(probabilities, this.options.not_sure) : error;
+    this.status.textContent = probabilities ? describe(probabilities, doubt, this.options.not_sure) : error;
     this.element.querySelectorAll(".row").forEach((row, digit) => {
       row.classList.toggle("best", digit === best);
       row.querySelector(".bar div").style.width = `${100 * (probabilities?.[digit] ?? 0)}%`;
@@ -383,7 +384,8 @@ class Pad {
  * Build a drawing pad in an element.
  *
  * predict(drawing) gets { pixels: Uint8Array, width, height } and returns a promise of { image: Uint8Array(784),
- * probabilities: number[10], layers: [{ name, count, height, width, pixels: Uint8Array }] } or of { error }.
+ * probabilities: number[10], doubt: number, layers: [{ name, count, height, width, pixels: Uint8Array }] } or of
+ * { error }. A doubt above 1 means that the image is unlike the training digits.
  *
  * Options: keep({ drawing, label }) returns a promise of { text } or of { error }. Without it, drawings cannot
  * be kept. The pad says no_answer if there is no answer. Below the probability not_sure, it names two digits.

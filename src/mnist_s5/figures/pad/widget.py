@@ -14,6 +14,7 @@ from IPython.display import display
 from torch import Tensor, nn
 
 from ...data.digits import normalize
+from ...pictures.distance import distance_to_digits
 from ...pictures.own import own_digits_folder, save_digit
 from ...pictures.prepare import to_mnist
 from ...training.checks import check_output
@@ -146,7 +147,8 @@ class DrawingPad(anywidget.AnyWidget):
         self.image, self.probabilities = image, probabilities
         shapes = [dict(zip(("count", "height", "width"), maps.shape, strict=True), name=name) for name, maps in layers]
         buffers = [image.numpy().tobytes(), *(_to_bytes(maps) for _, maps in layers)]
-        return {"probabilities": probabilities.tolist(), "layers": shapes}, buffers
+        doubt = float(distance_to_digits(image[None]))
+        return {"probabilities": probabilities.tolist(), "doubt": doubt, "layers": shapes}, buffers
 
     def _keep(self, pixels: np.ndarray, label: int) -> tuple[dict[str, Any], list[bytes]]:
         path = save_digit(to_mnist(pixels / 255), label, self.folder)
