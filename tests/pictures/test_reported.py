@@ -258,6 +258,17 @@ def test_a_shadow_is_not_a_faint_digit() -> None:
     assert labels_of(sheet.picture()) == [3, 5]
 
 
+def test_faint_specks_do_not_hide_strong_digits() -> None:
+    sheet = Sheet(800, 800)
+    for x in range(0, 800, 12):
+        for y in range(0, 800, 12):
+            sheet.draw.rectangle([4 * x, 4 * y, 4 * x + 23, 4 * y + 23], (200, 200, 200))
+    for index, (label, color) in enumerate([(3, "black"), (5, "black"), (2, "#c8c8c8")]):
+        sheet.draw.rectangle([320 + 600 * index, 900, 880 + 600 * index, 1480], "white")
+        sheet.digit(label, (100 + 150 * index, 250, 150 + 150 * index, 340), 6, color)
+    assert labels_of(sheet.picture()) == [3, 5]  # more than 3,000 faint shapes
+
+
 def test_a_glare_is_not_a_sheet() -> None:
     across = np.linspace(0, 1, 600)[None, :, None]
     fog = 1 / (1 + np.exp((0.7 - across) / 0.06))
