@@ -280,6 +280,15 @@ def test_a_glare_is_not_a_sheet() -> None:
     assert labels_of(picture.astype(np.uint8)) == [9, 7, 2, 8, 2]
 
 
+def test_an_image_in_mnists_format_stays_as_it_is(sample: Sample) -> None:
+    for image in sample[1].data[::25]:
+        for given in (image, 255 - image):
+            (digit,) = s5.find_digits(given)
+            assert digit.image.equal(image)
+    (shifted,) = s5.find_digits(image.roll(3, 1))
+    assert not shifted.image.equal(image.roll(3, 1))  # it is centered
+
+
 def test_a_clear_way_is_better_than_one_with_more_shapes() -> None:
     ways = [SimpleNamespace(score=score, clear=clear) for score, clear in ((7, False), (4.5, True), (2, True))]
     assert best_of(ways[:2]) is ways[1]

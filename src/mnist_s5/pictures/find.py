@@ -67,13 +67,17 @@ class FoundDigit:
         return save_digit(self.image, label, folder)
 
 
-def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]:
+def _readings(rgb: np.ndarray, page: np.ndarray, name: str, scale: float) -> Iterator[Reading]:
     """Yield ways to find the digits on a page, the simplest first."""
     from scipy import ndimage
 
     even = even_contrast(rgb) if page.all() else None
     if even is not None:
-        simple = Reading("even background", even, page, name).solve()
+        simple = Reading("even background", even, page, name)
+        same = simple.unchanged("MNIST's format", scale)
+        if same.clear:
+            yield same
+        simple.solve()
         whole = simple.as_one("one broken digit")
         yield from (whole, simple) if len(simple.digits) == 1 and whole.score > simple.score else (simple, whole)
     if not page.all():  # continue the light and the shadows of the page around it
@@ -95,13 +99,13 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str) -> Iterator[Reading]
         yield bold
 
 
-def _tried(rgb: np.ndarray, name: str) -> list[Reading]:
+def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
     """Return all readings until one is clear. If the page that was found shows no digit, try the whole picture."""
     tried: list[Reading] = []
     page = find_page(rgb)
     for where in [page] if page.all() else [page, np.ones_like(page)]:
         try:
-            for reading in _readings(rgb, where, name):
+            for reading in _readings(rgb, where, name, scale):
                 tried.append(reading)
                 if reading.clear:
                     if reading.overlooks:
@@ -132,12 +136,12 @@ def readings(picture: Picture) -> tuple[list[Reading], float]:
     """
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
     rgb, scale = open_picture(picture, name)
-    tried = _tried(rgb, name)
+    tried = _tried(rgb, name, scale)
     heights = [each.shape.height for each in best_of(tried).digits]
     height = float(np.median(heights)) if heights else CLEAR_HEIGHT
     if height < SMALL_HEIGHT and scale > 1:
         rgb, scale = open_picture(picture, name, min(CLEAR_HEIGHT / height, scale, MAX_DETAIL))
-        tried = _tried(rgb, name)
+        tried = _tried(rgb, name, scale)
     return tried, scale
 
 

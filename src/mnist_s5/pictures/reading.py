@@ -139,6 +139,26 @@ class Reading:
         whole.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
         return whole
 
+    def unchanged(self, how: str, scale: float) -> "Reading":
+        """Return a reading in which a picture that is in MNIST's format already is one digit, as it is.
+
+        Args:
+            how: The way, in words.
+            scale: How many pixels of the picture each pixel of `contrast` is wide.
+        """
+        same = copy(self)
+        same.how, same.missed, same.digits = how, 0, []
+        step = max(1, round(1 / scale))
+        image = torch.from_numpy((255 * self.contrast[::step, ::step]).round().astype(np.uint8))
+        everything = Shape(self.mask, 0, 0).where(self.mask)
+        if image.shape != (28, 28) or not everything or max(everything.mask.shape) > 20 * step:
+            return same
+        weights = image.double() / image.sum()
+        center = torch.stack([(weights.sum(axis) * torch.arange(28)).sum() for axis in (1, 0)])
+        if (center - 14).abs().max() < 1:
+            same.digits = [Candidate(everything, image, float(distance_to_digits(image[None])))]
+        return same
+
     @property
     def score(self) -> float:
         """The number of digits, less their doubts. A digit that is unlike the training digits counts less than none."""
