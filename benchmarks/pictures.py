@@ -215,7 +215,7 @@ def main() -> None:
         for number, name in enumerate(render.SCENES):
             results["scenes"][name] = count(scenes(number, name))
             print(name, results["scenes"][name], flush=True)
-        for number, name in enumerate(render.NOT_DIGITS):
+        for number, name in enumerate(render.NOT_DIGITS if args.scenes else ()):
             found = [*pool.map(sureness, scenes(100 + number, name), chunksize=4)]
             probable, sure = (sum(column) for column in zip(*found, strict=True))
             results["not_digits"][name] = {"drawings": len(found), "probable": probable, "sure": sure}

@@ -79,7 +79,8 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str, scale: float) -> Ite
             yield same
         simple.solve()
         whole = simple.as_one("one broken digit")
-        yield from (whole, simple) if len(simple.digits) == 1 and whole.score > simple.score else (simple, whole)
+        better = len(simple.digits) == 1 and whole.digits and whole.score > simple.score
+        yield from (whole, simple) if better else (simple, whole)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = np.where(page, contrast_of(rgb), 0)
