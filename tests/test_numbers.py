@@ -435,7 +435,8 @@ def test_the_recorded_pictures_are_stated() -> None:
         assert f"| **all {count}** | **{total(before, what):,}** | **{total(found, what):,}** |" in text
     for rule, counts in found["without_rule"].items():
         assert f"| {rule if rule != 'nothing' else '(with all rules)'} | {counts['correct']} of 760 |" in text
-    accuracy = 100 * correct(found["mnist"]) / found["mnist"]["images"]
+    mnist = record("pictures-mnist")["mnist"]
+    accuracy = 100 * correct(mnist) / mnist["images"]
     assert f"are classified with {accuracy:.2f}% accuracy" in text
     for name, counts in found["not_digits"].items():
         assert f"| {name.replace('_', ' ')} | {counts['probable']} | {counts['sure']} |" in text

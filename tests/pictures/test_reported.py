@@ -1,5 +1,6 @@
 """Pictures of the kinds that were not read correctly, drawn with Pillow, and guards that have to stay correct."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType, SimpleNamespace
@@ -287,6 +288,33 @@ def test_an_image_in_mnists_format_stays_as_it_is(sample: Sample) -> None:
             assert digit.image.equal(image)
     (shifted,) = s5.find_digits(image.roll(3, 1))
     assert not shifted.image.equal(image.roll(3, 1))  # it is centered
+
+
+@pytest.mark.parametrize(("wall", "board", "chalk"), [(195, 10, 225), (150, 60, 230)])
+def test_a_dark_board_is_not_a_digit(wall: int, board: int, chalk: int) -> None:
+    for label in STROKES:
+        sheet = Sheet(600, 500, (wall,) * 3)
+        sheet.draw.rectangle([600, 400, 1800, 1600], (board,) * 3)
+        sheet.digit(label, (250, 175, 350, 325), 14, (chalk,) * 3)
+        assert labels_of(sheet.picture()) == [label]
+
+
+def test_a_long_bar_does_not_hide_the_digits() -> None:
+    sheet = Sheet(1000, 700)
+    for index, label in enumerate([6, 8, 0, 8, 4, 5]):
+        sheet.digit(label, (120 + 140 * index, 250, 190 + 140 * index, 360), 10)
+    sheet.draw.rectangle([4 * 40, 4 * 15, 4 * 75, 4 * 685], "black")
+    assert labels_of(sheet.picture()) == [6, 8, 0, 8, 4, 5]
+
+
+def test_patterns_without_a_digit_are_rejected_quickly() -> None:
+    stripes = np.where(np.arange(800) % 16 < 4, 30, 240)[None].repeat(600, 0)
+    diagonal = (np.indices((600, 800)).sum(0) // 8) % 2 * 255
+    for picture in (stripes, diagonal):
+        start = time.process_time()
+        with pytest.raises(ImageError, match="shows no digit"):
+            s5.find_digits(picture.astype(np.uint8))
+        assert time.process_time() - start < 10  # they took 28 and 110 seconds
 
 
 def test_a_clear_way_is_better_than_one_with_more_shapes() -> None:

@@ -100,16 +100,28 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str, scale: float) -> Ite
         yield bold
 
 
-def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
-    """Return all readings until one is clear. If the page that was found shows no digit, try the whole picture."""
-    tried: list[Reading] = []
+def _pages(rgb: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what may be the page, bool [H, W]: a bright sheet on a table, the whole picture, or a dark board."""
     page = find_page(rgb)
-    for where in [page] if page.all() else [page, np.ones_like(page)]:
+    yield page
+    if not page.all():
+        yield np.ones_like(page)
+    if not (board := find_page(255 - rgb)).all():
+        yield board
+
+
+def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
+    """Return all readings until one is clear. If the page that was found shows no digit, try others."""
+    tried: list[Reading] = []
+    for where in _pages(rgb):
         try:
             for reading in _readings(rgb, where, name, scale):
                 tried.append(reading)
                 if reading.clear:
-                    if reading.overlooks:
+                    rest = reading.rest("what is left", where, name)
+                    if rest and rest.clear and rest.score > reading.score + 0.5:
+                        tried.append(rest)
+                    elif reading.overlooks:
                         tried.append(Reading("faint strokes", reading.contrast, where, name, faint=True).solve())
                     break
         except ImageError:  # there are too many shapes

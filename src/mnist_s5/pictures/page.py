@@ -31,15 +31,15 @@ def find_page(rgb: np.ndarray) -> np.ndarray:
         has_edge = light > 1.25 * dark and light - dark > SHARP * (np.median(gray[sheet]) - np.median(gray[~sheet]))
         inside = gray[smaller]
         written = inside.size and np.ptp(inside) > 0.05 * np.median(inside)  # or else it may be the stroke of a 1
-        if has_edge and written and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and _is_rectangle(sheet):
+        if has_edge and written and sheet.mean() > 0.2 and np.mean(bright[sheet]) > 0.9 and is_rectangle(sheet, 0.82):
             large = smaller.repeat(step, axis=0).repeat(step, axis=1)  # not smaller than the picture
             return large[: rgb.shape[0], : rgb.shape[1]]
     return np.ones(rgb.shape[:2], bool)
 
 
-def _is_rectangle(mask: np.ndarray) -> bool:
-    """Return whether a mask fills at least 82% of the smallest rectangle around it, at any angle."""
+def is_rectangle(mask: np.ndarray, part: float) -> bool:
+    """Return whether a mask fills at least this part of the smallest rectangle around it, at any angle."""
     y, x = np.nonzero(mask)
     turns = np.deg2rad(np.arange(0, 90, 3))[:, None]
     width, height = (np.ptp(np.cos(turns) * u + np.sin(turns) * v, axis=1) + 1 for u, v in ((x, y), (y, -x)))
-    return len(x) > 0.82 * (width * height).min()
+    return len(x) > part * (width * height).min()

@@ -18,6 +18,8 @@ STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the stro
 FAINT_STROKE = 0.12  # the same, if some digits are fainter than others: at least this much
 EDGE = 0.15  # width of what may be the edge of a sheet, at most, relative to its height
 AROUND = 0.3  # how far away strokes are compared then, relative to the shorter side of the picture
+MAX_SPANNING = 8  # shapes that reach opposite edges, and are examined one by one
+REST = 0.1  # part of the strokes that may be outside of the digits, if nothing else is looked for
 WIDE = 1.2  # width of a digit, relative to its height. Few training digits are wider.
 JOIN_GAP = 0.1  # distance between two parts of one digit, relative to its height
 BROKEN = 1.25  # doubt of a broken digit, at most, relative to its parts
@@ -101,13 +103,31 @@ class Reading:
 
     def solve(self) -> "Reading":
         """Choose which shapes are digits. Some are cut, some are joined, and some are left out."""
-        candidates = self._broken(self._without_lines(self._join(self._split(self.judge(self.shapes)))))
+        spanning = [shape for shape in self.shapes if shape.spans]
+        several = len(spanning) > MAX_SPANNING  # a pattern, which would take long
+        shapes = [shape for shape in self.shapes if not (several and shape.spans)]
+        candidates = self._broken(self._without_lines(self._join(self._split(self.judge(shapes)))))
         doubtful = [each for each in candidates if each.left_out]
         found = {each.shape: each for each in candidates if each not in doubtful}
         self.digits = [found[shape] for shape in reading_order([*found])]
         tallest = max((shape.height for shape in found), default=0)
         self.missed = sum(each.shape.spans or each.shape.height > 0.5 * tallest for each in doubtful)
+        self.missed += len(self.shapes) - len(shapes)
         return self
+
+    def rest(self, how: str, page: np.ndarray, name: str) -> "Reading | None":
+        """Return a reading of what is not among the digits, or None if that is little, or at the edge."""
+        mask = self.mask.copy()
+        for digit in self.digits:  # their small parts may belong to others
+            largest = max(digit.shape.parts or (digit.shape,), key=lambda shape: shape.area)
+            largest.of(mask)[largest.mask] = False
+        if mask.sum() <= REST * self.mask.sum():
+            return None
+        found = Reading(how, np.where(self.mask & ~mask, 0, self.contrast), page, name).solve()
+        height, width = mask.shape
+        boxes = [digit.shape.box for digit in found.digits]  # printed bars reach the edge
+        inside = all(min(box[:2]) > 2 and box[2] < height - 2 and box[3] < width - 2 for box in boxes)
+        return found if inside else None
 
     @property
     def overlooks(self) -> bool:
@@ -174,6 +194,8 @@ class Reading:
         """Convert shapes to MNIST's format, and measure their distances. Solid areas are left out."""
         images: dict[Shape, Tensor] = {}
         for shape in shapes:
+            if shape.is_board:
+                continue
             try:
                 images[shape] = self.image(shape)
             except ImageError:  # a solid area
@@ -276,5 +298,6 @@ def _adjacent(left: Shape, right: Shape) -> bool:
     """Return whether two shapes are closely beside each other."""
     gap = right.left - left.box[3]
     overlap = min(left.box[2], right.box[2]) - max(left.top, right.top)
-    close = gap < JOIN_GAP * max(left.height, right.height) and left.at_edge == right.at_edge
+    beside = -0.5 * min(left.width, right.width) < gap < JOIN_GAP * max(left.height, right.height)
+    close = beside and left.at_edge == right.at_edge
     return close and overlap > 0.4 * min(left.height, right.height)

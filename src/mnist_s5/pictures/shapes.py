@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .page import is_rectangle
 from .read import ImageError
 
 # All sizes were chosen on pictures of training digits (benchmarks/render.py).
+FILLING = 10  # shapes that may fill a picture to its edges, at most
 MAX_SHAPES = 3000  # in a picture. All pairs have to fit in memory.
 SPECK = 0.01  # area of what is noise, at most, relative to the largest shape
 WHOLE = 0.45  # height of a shape that is a digit by itself, relative to the tallest digit
@@ -15,6 +17,8 @@ THINNEST = 0.02  # area of a thin digit beside bolder ones, relative to the larg
 THIN = 0.35  # width of a 1, at most, relative to its height
 NESTED = 0.15  # height of a shape in a frame, at least, relative to the frame
 CLOSED = 0.8  # part of each side of a shape that a frame covers, at least
+BOARD_WIDTH = 0.4  # width of a board, at least, relative to its height. Bold 1s are narrower.
+BOARD_FILL = 0.93  # part of the smallest rectangle around a board that it fills, at least
 PART_GAP = 0.15  # distance from a digit to its separate parts, relative to the tallest digit
 
 
@@ -56,6 +60,14 @@ class Shape:
     def box(self) -> tuple[int, int, int, int]:
         """Top, left, bottom, and right edge."""
         return self.top, self.left, self.top + self.height, self.left + self.width
+
+    @property
+    def is_board(self) -> bool:
+        """Whether it is a filled rectangle, such as a sheet or a board. Something may be written on it."""
+        from scipy import ndimage
+
+        solid = self.area > 0.6 * self.mask.size / 2 and self.width > BOARD_WIDTH * self.height
+        return solid and is_rectangle(ndimage.binary_fill_holes(self.mask), BOARD_FILL)
 
     def of(self, image: np.ndarray) -> np.ndarray:
         """Return the part of an image, [H, W], that is in its box."""
@@ -148,6 +160,8 @@ def group_shapes(mask: np.ndarray, page: np.ndarray, name: str) -> list[Shape]:
     at_edge = np.array([bool((shape.of(edges.edge) & shape.mask).any()) for shape in shapes])
     # What touches the edge is measured only if nothing large is left: a digit may fill the picture.
     inner = upright & ~at_edge
+    if not inner.any() and upright.sum() > FILLING:  # a pattern
+        return []
     fills = not inner.any() or 3 * area[inner].max() < area.max()
     measured = upright if fills else inner
     tallest, largest = height[measured].max(), area[measured].max()
