@@ -202,7 +202,7 @@ def main() -> None:
         return [partial(scene, (render.SCENES | render.NOT_DIGITS)[name], seed, ranges) for seed in seeds]
 
     with ProcessPoolExecutor() as pool:
-        for number, kind in enumerate(KINDS):
+        for number, kind in enumerate(KINDS if args.pictures else ()):
             seeds = range(first + 1000 * number, first + 1000 * number + args.pictures)
             results["pictures"][kind] = count([partial(one_digit, kind, seed, ranges) for seed in seeds])
             print(kind, results["pictures"][kind], flush=True)
@@ -212,7 +212,7 @@ def main() -> None:
             correct, total = sum(n for _, n, _, _ in counts), sum(n for _, _, n, _ in counts)
             results["pages"][layout] = {"correct": correct, "digits": total}
             print(layout, correct, total, flush=True)
-        for number, name in enumerate(render.SCENES):
+        for number, name in enumerate(render.SCENES if args.scenes else ()):
             results["scenes"][name] = count(scenes(number, name))
             print(name, results["scenes"][name], flush=True)
         for number, name in enumerate(render.NOT_DIGITS if args.scenes else ()):

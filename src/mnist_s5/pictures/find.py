@@ -13,8 +13,8 @@ from .lines import remove_lines, remove_thin
 from .own import save_digit
 from .page import find_page
 from .read import ImageError, Picture, open_picture
-from .reading import MIN_CONTRAST, STROKE, Reading, peak_of
-from .strokes import contrast_of, even_contrast
+from .reading import Reading
+from .strokes import MIN_CONTRAST, STROKE, contrast_of, even_contrast, peak_of
 
 SMALL_HEIGHT, CLEAR_HEIGHT = 24, 36  # pixels: digits that are smaller become this high, if the picture is large enough
 MAX_DETAIL = 3.0  # times the usual number of pixels per side, at most. Chosen so that a page takes a few seconds.
@@ -74,28 +74,29 @@ def _readings(rgb: np.ndarray, page: np.ndarray, name: str, scale: float) -> Ite
     even = even_contrast(rgb) if page.all() else None
     if even is not None:
         simple = Reading("even background", even, page, name)
-        same = simple.unchanged("MNIST's format", scale)
+        same = simple.unchanged(scale)
         if same.clear:
             yield same
         simple.solve()
-        whole = simple.as_one("one broken digit")
+        whole = simple.as_one()
         better = len(simple.digits) == 1 and whole.digits and whole.score > simple.score
         yield from (whole, simple) if better else (simple, whole)
     if not page.all():  # continue the light and the shadows of the page around it
         rgb = rgb[tuple(ndimage.distance_transform_edt(~page, return_distances=False, return_indices=True))]
     contrast = np.where(page, contrast_of(rgb), 0)
-    yield Reading("local background", contrast, page, name).solve()
+    local = Reading("local background", contrast, page, name).solve()
+    yield local
     for each in (contrast, even):
         if each is not None and (peak := peak_of(each)) >= MIN_CONTRAST:
             without = remove_lines(each, page, STROKE * peak)
             if not np.array_equal(without, each):
                 yield Reading("without lines", without, page, name).solve()
     yield Reading("all colors alike", np.where(page, contrast_of(rgb, together=True), 0), page, name).solve()
-    faint = Reading("faint strokes", contrast, page, name, faint=True).solve()
+    faint = local.faint()
     yield faint
     if faint.digits and not any(shape.spans for shape in faint.shapes):
         return
-    bold = Reading("bold strokes", remove_thin(contrast, STROKE * peak_of(contrast)), page, name).solve()
+    bold = Reading("bold strokes", remove_thin(contrast, STROKE * local.peak), page, name).solve()
     if bold.score > faint.score:
         yield bold
 
@@ -118,11 +119,11 @@ def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
             for reading in _readings(rgb, where, name, scale):
                 tried.append(reading)
                 if reading.clear:
-                    rest = reading.rest("what is left", where, name)
+                    rest = reading.rest()
                     if rest and rest.clear and rest.score > reading.score + 0.5:
                         tried.append(rest)
                     elif reading.overlooks:
-                        tried.append(Reading("faint strokes", reading.contrast, where, name, faint=True).solve())
+                        tried.append(reading.faint())
                     break
         except ImageError:  # there are too many shapes
             if not any(reading.digits for reading in tried):

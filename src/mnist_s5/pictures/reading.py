@@ -11,13 +11,10 @@ from .distance import distance_to_digits
 from .prepare import to_mnist
 from .read import ImageError
 from .shapes import THIN, Shape, group_shapes, merge, reading_order
+from .strokes import MIN_CONTRAST, STROKE, faint_strokes, peak_of
 
 # All limits were chosen on pictures of training digits (benchmarks/render.py).
-MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
-STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the strongest strokes
-FAINT_STROKE = 0.12  # the same, if some digits are fainter than others: at least this much
 EDGE = 0.15  # width of what may be the edge of a sheet, at most, relative to its height
-AROUND = 0.3  # how far away strokes are compared then, relative to the shorter side of the picture
 MAX_SPANNING = 8  # shapes that reach opposite edges, and are examined one by one
 REST = 0.1  # part of the strokes that may be outside of the digits, if nothing else is looked for
 WIDE = 1.2  # width of a digit, relative to its height. Few training digits are wider.
@@ -25,30 +22,6 @@ JOIN_GAP = 0.1  # distance between two parts of one digit, relative to its heigh
 BROKEN = 1.25  # doubt of a broken digit, at most, relative to its parts
 LINE_WIDTH = 0.33  # width of what is a printed line and not a 1, at most, relative to the strokes of other digits
 LINE_LENGTH = 25  # height of what is a printed line and not a 1, at least, relative to its width
-
-
-def peak_of(contrast: np.ndarray) -> float:
-    """Return the contrast of the strongest strokes. A digit has at least 60 pixels."""
-    return float(np.quantile(contrast, 1 - min(0.5, 60 / contrast.size)))
-
-
-def faint_strokes(contrast: np.ndarray, peak: float) -> np.ndarray:
-    """Return where strokes are, bool [H, W]. Some may be much fainter than others, but not wider, as shadows are."""
-    from scipy import ndimage
-
-    step = max(1, min(contrast.shape) // 200)
-    small = ndimage.maximum_filter(contrast, step)[::step, ::step]
-    side = round(AROUND * min(small.shape)) | 1
-    around = ndimage.uniform_filter(ndimage.maximum_filter(small, side), side)
-    around = around.repeat(step, 0).repeat(step, 1)[: contrast.shape[0], : contrast.shape[1]]
-    strong = contrast > STROKE * peak
-    mask = contrast > np.maximum(STROKE * np.minimum(around, peak), FAINT_STROKE * peak)
-    labels, number = ndimage.label(mask, np.ones((3, 3)))
-    inside, strong_inside = (ndimage.distance_transform_edt(each[::step, ::step]) for each in (mask, strong))
-    widest = ndimage.maximum(inside, labels[::step, ::step], range(number + 1))
-    stroke = np.array(widest <= 1.5 * strong_inside.max() + 1)
-    stroke[0] = False
-    return stroke[labels] | strong
 
 
 @dataclass(eq=False)
@@ -94,7 +67,7 @@ class Reading:
     """
 
     def __init__(self, how: str, contrast: np.ndarray, page: np.ndarray, name: str, *, faint: bool = False) -> None:
-        self.how, self.contrast, self.peak = how, contrast, peak_of(contrast)
+        self.how, self.contrast, self.page, self.name, self.peak = how, contrast, page, name, peak_of(contrast)
         self.mask = faint_strokes(contrast, self.peak) if faint else contrast > STROKE * self.peak
         self.mask &= self.peak >= MIN_CONTRAST
         self.shapes = group_shapes(self.mask, page, name) if self.mask.any() else []
@@ -103,9 +76,8 @@ class Reading:
 
     def solve(self) -> "Reading":
         """Choose which shapes are digits. Some are cut, some are joined, and some are left out."""
-        spanning = [shape for shape in self.shapes if shape.spans]
-        several = len(spanning) > MAX_SPANNING  # a pattern, which would take long
-        shapes = [shape for shape in self.shapes if not (several and shape.spans)]
+        pattern = sum(shape.spans for shape in self.shapes) > MAX_SPANNING  # its shapes would take long
+        shapes = [shape for shape in self.shapes if not (pattern and shape.spans)]
         candidates = self._broken(self._without_lines(self._join(self._split(self.judge(shapes)))))
         doubtful = [each for each in candidates if each.left_out]
         found = {each.shape: each for each in candidates if each not in doubtful}
@@ -115,7 +87,11 @@ class Reading:
         self.missed += len(self.shapes) - len(shapes)
         return self
 
-    def rest(self, how: str, page: np.ndarray, name: str) -> "Reading | None":
+    def faint(self) -> "Reading":
+        """Return a reading of the same contrast in which digits may be much fainter than others."""
+        return Reading("faint strokes", self.contrast, self.page, self.name, faint=True).solve()
+
+    def rest(self) -> "Reading | None":
         """Return a reading of what is not among the digits, or None if that is little, or at the edge."""
         mask = self.mask.copy()
         for digit in self.digits:  # their small parts may belong to others
@@ -123,7 +99,8 @@ class Reading:
             largest.of(mask)[largest.mask] = False
         if mask.sum() <= REST * self.mask.sum():
             return None
-        found = Reading(how, np.where(self.mask & ~mask, 0, self.contrast), page, name).solve()
+        rest = np.where(self.mask & ~mask, 0, self.contrast)
+        found = Reading("what is left", rest, self.page, self.name).solve()
         height, width = mask.shape
         boxes = [digit.shape.box for digit in found.digits]  # printed bars reach the edge
         inside = all(min(box[:2]) > 2 and box[2] < height - 2 and box[3] < width - 2 for box in boxes)
@@ -149,25 +126,24 @@ class Reading:
                 return True
         return False
 
-    def as_one(self, how: str) -> "Reading":
+    def as_one(self) -> "Reading":
         """Return a reading in which all strokes are one broken digit, if the few shapes together look like one."""
         border = self.mask[[0, -1]].any() or self.mask[:, [0, -1]].any()  # of the picture, which printed lines reach
         few = 0 < len(self.shapes) < 5 and not border
         everything = Shape(self.mask, 0, 0).where(self.mask)
         whole = copy(self)
-        whole.how, whole.missed = how, 0
+        whole.how, whole.missed = "one broken digit", 0
         whole.digits = [each for each in self.judge([everything] if few and everything else []) if each.near]
         return whole
 
-    def unchanged(self, how: str, scale: float) -> "Reading":
+    def unchanged(self, scale: float) -> "Reading":
         """Return a reading in which a picture that is in MNIST's format already is one digit, as it is.
 
         Args:
-            how: The way, in words.
             scale: How many pixels of the picture each pixel of `contrast` is wide.
         """
         same = copy(self)
-        same.how, same.missed, same.digits = how, 0, []
+        same.how, same.missed, same.digits = "MNIST's format", 0, []
         step = max(1, round(1 / scale))
         image = torch.from_numpy((255 * self.contrast[::step, ::step]).round().astype(np.uint8))
         everything = Shape(self.mask, 0, 0).where(self.mask)

@@ -18,6 +18,7 @@ THIN = 0.35  # width of a 1, at most, relative to its height
 NESTED = 0.15  # height of a shape in a frame, at least, relative to the frame
 CLOSED = 0.8  # part of each side of a shape that a frame covers, at least
 BOARD_WIDTH = 0.4  # width of a board, at least, relative to its height. Bold 1s are narrower.
+BOARD_AREA = 0.3  # part of its box that a board covers, at least, at any angle, without what is written on it
 BOARD_FILL = 0.93  # part of the smallest rectangle around a board that it fills, at least
 PART_GAP = 0.15  # distance from a digit to its separate parts, relative to the tallest digit
 
@@ -66,7 +67,7 @@ class Shape:
         """Whether it is a filled rectangle, such as a sheet or a board. Something may be written on it."""
         from scipy import ndimage
 
-        solid = self.area > 0.6 * self.mask.size / 2 and self.width > BOARD_WIDTH * self.height
+        solid = self.area > BOARD_AREA * self.mask.size and self.width > BOARD_WIDTH * self.height
         return solid and is_rectangle(ndimage.binary_fill_holes(self.mask), BOARD_FILL)
 
     def of(self, image: np.ndarray) -> np.ndarray:

@@ -4,6 +4,10 @@ import numpy as np
 
 WIDEST_STROKE = 0.35  # relative to the shorter side of the picture. Chosen on pictures of training digits.
 CLOSING_SIDE = 400  # pixels of the shorter side at which the background is estimated
+MIN_CONTRAST = 0.12  # of the strokes in a picture that is not blank; 1 is black on white
+STROKE = 0.3  # contrast of the faintest pixel of a stroke, relative to the strongest strokes
+FAINT_STROKE = 0.12  # the same, if some digits are fainter than others: at least this much
+AROUND = 0.3  # how far away faint strokes are compared, relative to the shorter side of the picture
 EVEN = 12  # gray levels by which an even background differs from its median, at most
 
 
@@ -67,3 +71,27 @@ def _closing(rgb: np.ndarray, size: int) -> np.ndarray:
     small = np.pad(small, ((side, side), (side, side), (0, 0)), mode="edge")
     closed = ndimage.grey_closing(small, (side, side, 1))[side:-side, side:-side]
     return closed.repeat(step, 0).repeat(step, 1)[: rgb.shape[0], : rgb.shape[1]]
+
+
+def peak_of(contrast: np.ndarray) -> float:
+    """Return the contrast of the strongest strokes. A digit has at least 60 pixels."""
+    return float(np.quantile(contrast, 1 - min(0.5, 60 / contrast.size)))
+
+
+def faint_strokes(contrast: np.ndarray, peak: float) -> np.ndarray:
+    """Return where strokes are, bool [H, W]. Some may be much fainter than others, but not wider, as shadows are."""
+    from scipy import ndimage
+
+    step = max(1, min(contrast.shape) // 200)
+    small = ndimage.maximum_filter(contrast, step)[::step, ::step]
+    side = round(AROUND * min(small.shape)) | 1
+    around = ndimage.uniform_filter(ndimage.maximum_filter(small, side), side)
+    around = around.repeat(step, 0).repeat(step, 1)[: contrast.shape[0], : contrast.shape[1]]
+    strong = contrast > STROKE * peak
+    mask = contrast > np.maximum(STROKE * np.minimum(around, peak), FAINT_STROKE * peak)
+    labels, number = ndimage.label(mask, np.ones((3, 3)))
+    inside, strong_inside = (ndimage.distance_transform_edt(each[::step, ::step]) for each in (mask, strong))
+    widest = ndimage.maximum(inside, labels[::step, ::step], range(number + 1))
+    stroke = np.array(widest <= 1.5 * strong_inside.max() + 1)
+    stroke[0] = False
+    return stroke[labels] | strong
