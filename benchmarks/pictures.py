@@ -122,6 +122,12 @@ def page(layout: str, kind: str, seed: int, ranges: render.Ranges) -> Drawn:
     return picture, dataset.targets[indices[:shown]].tolist()
 
 
+def turned(turns: int, *args: Any) -> Drawn:
+    """Return a page after counterclockwise quarter turns."""
+    picture, labels = page(*args)
+    return np.rot90(picture, turns).copy(), labels
+
+
 def scene(draw: render.Scene, seed: int, ranges: render.Ranges) -> Drawn:
     rng = np.random.default_rng(seed)
     return draw(partial(pick, digits(ranges), rng), ranges, rng)
@@ -191,7 +197,8 @@ def main() -> None:
     args = parser.parse_args()
     ranges, first = render.TUNING if args.tuning else render.REPORTING, args.seed
     papers = ["scan", "colored_pen", "lined", "uneven_light", "sheet_on_table"]
-    results: dict[str, Any] = {"pictures": {}, "pages": {}, "scenes": {}, "not_digits": {}, "sure": CONFIDENT}
+    results: dict[str, Any] = {name: {} for name in ("pictures", "pages", "turned_pages", "scenes", "not_digits")}
+    results["sure"] = CONFIDENT
 
     def count(makes: list[Callable[[], Drawn]]) -> dict[str, int]:
         found = [*pool.map(read, makes, chunksize=4)]
@@ -212,6 +219,12 @@ def main() -> None:
             correct, total = sum(n for _, n, _, _ in counts), sum(n for _, _, n, _ in counts)
             results["pages"][layout] = {"correct": correct, "digits": total}
             print(layout, correct, total, flush=True)
+        for turns in (1, 2, 3) if args.pictures else ():
+            kinds = [(layout, "scan" if layout == "boxes" else "colored_pen") for layout in render.LAYOUTS]
+            counts = list(pool.map(read, [partial(turned, turns, *kind, first, ranges) for kind in kinds]))
+            correct, total = sum(n for _, n, _, _ in counts), sum(n for _, _, n, _ in counts)
+            results["turned_pages"][90 * turns] = {"correct": correct, "digits": total}
+            print("turned", 90 * turns, correct, total, flush=True)
         for number, name in enumerate(render.SCENES if args.scenes else ()):
             results["scenes"][name] = count(scenes(number, name))
             print(name, results["scenes"][name], flush=True)

@@ -49,6 +49,7 @@ def test_a_run_on_the_cpu_initializes_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     s5.fit(recipe, *s5.load_mnist("sample"), device="cpu", progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_kept() -> None:
     script = """import resource, sys, torch

@@ -827,8 +827,11 @@ def without_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         cached.cache_clear()
 
 
+LONG = ("training_step", "accumulated_step")  # they train for several seconds
+
+
 @pytest.mark.usefixtures("without_mnist")
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ALL])
 def test_a_correct_answer_runs_on_real_digits(name: str) -> None:
     with torch.random.fork_rng():
         said = getattr(real, name)(ALL[name].solution)

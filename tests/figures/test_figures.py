@@ -299,6 +299,7 @@ def test_weights_that_require_gradients_are_drawn(net: s5.Net) -> None:
     assert s5.image_grid(net.conv1.weight[:3, 0], list("abc"), "Filters", None, signed=True).axes
 
 
+@pytest.mark.slow
 @pytest.mark.fault(34, "figures in an editor with a dark theme")
 def test_a_dark_theme_does_not_change_the_figures(
     fault: Fault, sample: tuple[s5.DigitDataset, s5.DigitDataset], net: s5.Net

@@ -191,15 +191,16 @@ def test_a_thin_pen_in_a_large_picture(tmp_path: Path, side: int, stroke: int) -
     assert label(s5.load_checkpoint()[0], str(tmp_path / "seven.png")) == 7
 
 
-def test_mnists_own_images_hardly_change_and_at_most_1_percent_are_rejected(sample: Sample) -> None:
+@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_mnists_own_images_hardly_change_and_at_most_1_percent_are_rejected(sample: Sample, step: int) -> None:
     changes, rejected = [], 0
-    for image in sample[1].data:
+    for image in sample[1].data[::step]:
         try:
             moved = F.pad(image, (3, 9, 7, 5))  # not in MNIST's format, or it would stay as it is
             changes.append((prepare(moved).float() - image.float()).abs().mean().item())
         except ImageError:
             rejected += 1
-    assert rejected <= 10
+    assert rejected <= 10 / step
     assert median(changes) < 2  # of 255. Gray edges of strokes differ a little.
 
 

@@ -293,9 +293,9 @@ def test_an_image_in_mnists_format_stays_as_it_is(sample: Sample) -> None:
 @pytest.mark.parametrize(("wall", "board", "chalk"), [(195, 10, 225), (150, 60, 230)])
 def test_a_dark_board_is_not_a_digit(wall: int, board: int, chalk: int) -> None:
     for label in STROKES:
-        sheet = Sheet(600, 500, (wall,) * 3)
-        sheet.draw.rectangle([600, 400, 1800, 1600], (board,) * 3)
-        sheet.digit(label, (250, 175, 350, 325), 14, (chalk,) * 3)
+        sheet = Sheet(300, 250, (wall,) * 3)
+        sheet.draw.rectangle([300, 200, 900, 800], (board,) * 3)
+        sheet.digit(label, (125, 88, 175, 162), 7, (chalk,) * 3)
         assert labels_of(sheet.picture()) == [label]
 
 
@@ -335,3 +335,32 @@ def test_a_page_of_small_digits_is_read_with_more_pixels(sample: Sample) -> None
     found = s5.classify(s5.load_checkpoint()[0], page)
     assert len(found) == 160
     assert sum(digit.label == index % 10 for index, digit in enumerate(found)) >= 155
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_page_on_its_side_or_upside_down_is_turned(turns: int, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [2, 4, 3, 7, 5, 4, 7, 2]
+    sheet, model = Sheet(430, 250), s5.load_checkpoint()[0]
+    for index, label in enumerate(labels):
+        left, top = 50 + 90 * (index % 4), 30 + 110 * (index // 4)
+        sheet.digit(label, (left, top, left + 35, top + 60), 5)
+    page = sheet.picture()
+    upright, turned = s5.classify(model, page), s5.classify(model, np.rot90(page, turns).copy())
+    assert f"It is read after a turn by {360 - 90 * turns}° counterclockwise." in capsys.readouterr().err
+    assert [digit.label for digit in upright] == [digit.label for digit in turned] == labels
+    for one, other in zip(upright, turned, strict=True):  # the boxes are in pixels of the picture that was passed
+        mask = np.zeros(page.shape[:2], bool)
+        left, top, right, bottom = one.box
+        mask[top:bottom, left:right] = True
+        rows, columns = np.nonzero(np.rot90(mask, turns))
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert np.abs(np.subtract(other.box, box)).max() <= 2
+
+
+def test_one_digit_on_its_side_is_not_sure() -> None:
+    sheet = Sheet(300, 300)
+    sheet.digit(4, (100, 80, 190, 220), 12)
+    model = s5.load_checkpoint()[0]
+    upright, turned = (s5.classify(model, np.rot90(sheet.picture(), turns).copy()) for turns in (0, 1))
+    assert (upright[0].label, upright[0].sure) == (4, True)
+    assert not any(digit.sure for digit in turned)

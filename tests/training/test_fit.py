@@ -134,17 +134,17 @@ def test_loaders_are_the_recipes(sample: Sets) -> None:
 
 @pytest.fixture(scope="module")
 def few(sample: Sets) -> Sets:
-    """640 training digits and 100 test digits of the sample."""
+    """160 training digits and 100 test digits of the sample."""
     train_set, test_set = sample
     return (
-        s5.DigitDataset(train_set.data[::6][:640], train_set.targets[::6][:640], "sample"),
+        s5.DigitDataset(train_set.data[::25][:160], train_set.targets[::25][:160], "sample"),
         s5.DigitDataset(test_set.data[::10], test_set.targets[::10], "sample"),
     )
 
 
 def run(sets: Sets, seed: int = 1, **how: Any) -> Run:
     settings = {name: how.pop(name) for name in ("folder", "resume", "network", "evaluate_every") if name in how}
-    recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 64} | how)
+    recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 16} | how)
     return s5.fit(recipe, *sets, seed=seed, device="cpu", progress=False, **settings)
 
 
@@ -209,11 +209,11 @@ def test_what_is_recorded_is_what_ran(few: Sets, recipe: str, tmp_path: Path) ->
     model, history = run(few, 3, recipe=recipe, epochs=0.3, learning_rate=0.015, folder=tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     about = s5.load_checkpoint(tmp_path / "model.safetensors")[1]
-    for name, value in vars(s5.get_recipe(recipe, "sample", epochs=0.3, batch_size=64, learning_rate=0.015)).items():
+    for name, value in vars(s5.get_recipe(recipe, "sample", epochs=0.3, batch_size=16, learning_rate=0.015)).items():
         assert metrics["recipe" if name == "name" else name] == value
         assert about["recipe" if name == "name" else name] == value
     facts = ("dataset", "seed", "device", "train_images", "test_images")
-    assert [metrics[fact] for fact in facts] == ["sample", 3, "cpu", 640, 100]
+    assert [metrics[fact] for fact in facts] == ["sample", 3, "cpu", 160, 100]
     assert metrics["dtype"] == str(s5.get_recipe(recipe).dtype("cpu"))[6:]
     assert metrics["network"].startswith("Net( (conv1): Conv2d(1, 32")
     assert metrics["history"] == [entry._asdict() for entry in history]
@@ -322,9 +322,9 @@ def test_only_the_same_run_is_resumed(fault: Fault, few: Sets, tmp_path: Path) -
         (few, {"seed": 2}, "seed is 1 in the folder, and 2 in this call"),
         (few, {"network": Small}, r"trainable_parameters is 593200 in the folder, .*, network \(by its SHA-256\) is"),
         (few, {"network": smaller}, "trainable_parameters is 593200 in the folder, and 9550 in this call"),
-        ((fewer, test_set), {}, "train_images is 640 in the folder, and 639 in this call"),
+        ((fewer, test_set), {}, "train_images is 160 in the folder, and 159 in this call"),
         ((other, test_set), {}, r"data \(by its SHA-256\) is \w{16} in the folder, and \w{16} in this call"),
-        ((train_set, other), {}, r"test_images is 100 in the folder, and 640 in this call, data \(by its SHA-256\)"),
+        ((train_set, other), {}, r"test_images is 100 in the folder, and 160 in this call, data \(by its SHA-256\)"),
     ):
         said = fault.refused(CheckpointError, why, lambda sets=sets, how=how: run(sets, folder=tmp_path, **how))
         assert said.endswith("Use another folder, or pass resume=False to start over.")
@@ -369,11 +369,11 @@ def test_label_smoothing_is_torchs(smoothing: float) -> None:
 
 def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> None:
     """One step on all images: the reported training loss is the plain one of the initial weights."""
-    recipe = s5.get_recipe("fast", "sample", epochs=1, batch_size=640, label_smoothing=0.3, degrees=0.0,
+    recipe = s5.get_recipe("fast", "sample", epochs=1, batch_size=160, label_smoothing=0.3, degrees=0.0,
                            scale_jitter=0.0, translate_px=0.0, photometric_prob=0.0, use_bf16=False)  # fmt: skip
     _, (entry,) = s5.fit(recipe, *few, device="cpu", progress=False)
     s5.seed_everything(1)
-    plain = s5.test(s5.make_model(recipe), "cpu", DeviceLoader(few[0], 640))
+    plain = s5.test(s5.make_model(recipe), "cpu", DeviceLoader(few[0], 160))
     assert entry.train_loss == pytest.approx(plain.loss, rel=1e-4)
 
 
@@ -432,11 +432,11 @@ def test_later_metrics_do_not_change_where_a_run_was_trained(few: Sets, tmp_path
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"targets": torch.arange(640) % 11}, "labels from 0 to 9, got 10"),
-        ({"targets": torch.zeros(639, dtype=torch.int64)}, r"targets int64 \[640\], got int64 \[639\]"),
-        ({"targets": torch.zeros(640, dtype=torch.int32)}, "got int32"),
-        ({"data": torch.zeros(640, 28, 28)}, r"data uint8 \[N, 28, 28\] with N > 0, got float32"),
-        ({"data": torch.zeros(640, 784, dtype=torch.uint8)}, r"got uint8 \[640, 784\]"),
+        ({"targets": torch.arange(160) % 11}, "labels from 0 to 9, got 10"),
+        ({"targets": torch.zeros(159, dtype=torch.int64)}, r"targets int64 \[160\], got int64 \[159\]"),
+        ({"targets": torch.zeros(160, dtype=torch.int32)}, "got int32"),
+        ({"data": torch.zeros(160, 28, 28)}, r"data uint8 \[N, 28, 28\] with N > 0, got float32"),
+        ({"data": torch.zeros(160, 784, dtype=torch.uint8)}, r"got uint8 \[160, 784\]"),
         ({"data": torch.zeros(0, 28, 28, dtype=torch.uint8)}, "with N > 0"),
         ({"data": [1, 2, 3]}, "got list"),
     ],
@@ -657,6 +657,7 @@ def test_identifying_a_network_changes_nothing(tmp_path: Path) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.slow
 def test_a_network_has_the_same_identity_on_other_processors_and_for_every_seed(tmp_path: Path) -> None:
     program = """import torch, mnist_s5 as s5
 from mnist_s5.training.resume import describe_network
@@ -673,6 +674,7 @@ print(describe_network(lambda: s5.make_model(s5.get_recipe("fast")), torch.devic
     assert facts[0]["network_sha256"] == facts[1]["network_sha256"]
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_resumes_and_is_saved_as_usual(tmp_path: Path) -> None:
     """The backend "eager" needs no C++ compiler."""
     recipe, sets = s5.get_recipe("fast", "sample", epochs=0.2, use_bf16=False), s5.load_mnist("sample")
@@ -708,7 +710,7 @@ def test_arguments_of_another_type_are_named() -> None:
 
 
 def test_a_recipe_of_numpy_numbers_resumes(few: Sets, tmp_path: Path) -> None:
-    how: Any = {"learning_rate": np.float32(0.02), "batch_size": np.int64(64), "epochs": np.float64(0.5)}
+    how: Any = {"learning_rate": np.float32(0.02), "batch_size": np.int64(16), "epochs": np.float64(0.5)}
     assert same(run(few, np.int64(1), folder=tmp_path, **how), run(few, folder=tmp_path, **how))
 
 

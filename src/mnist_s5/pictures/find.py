@@ -1,5 +1,6 @@
 """Find the handwritten digits in a picture."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .distance import gain_of_turning
 from .lines import remove_lines, remove_thin
 from .own import save_digit
 from .page import find_page
@@ -18,6 +20,8 @@ from .strokes import MIN_CONTRAST, STROKE, contrast_of, even_contrast, peak_of
 
 SMALL_HEIGHT, CLEAR_HEIGHT = 24, 36  # pixels: digits that are smaller become this high, if the picture is large enough
 MAX_DETAIL = 3.0  # times the usual number of pixels per side, at most. Chosen so that a page takes a few seconds.
+ON_ITS_SIDE = 0.2  # how much nearer a digit that is on its side becomes by a quarter turn, times the distance's limit
+TURNED, TURNED_DIGITS = 0.6, 3  # the same for all digits on a page that is turned, together, and their number, at least
 CONFIDENT = 0.9  # probability from which a digit counts as recognized
 
 
@@ -30,7 +34,7 @@ class FoundDigit:
         box: Left, top, right, and bottom edge, in pixels of the upright picture.
         probabilities: Of each class, float [10], after `classify`.
         doubt: How unlike the training digits it is: the distance to the nearest of them (see `distance_to_digits`),
-            increased if the digit is small beside others, cut off, or unusually wide. 1 is the limit.
+            increased if the digit is small beside others, cut off, unusually wide, or on its side. 1 is the limit.
     """
 
     image: Tensor
@@ -111,13 +115,34 @@ def _pages(rgb: np.ndarray) -> Iterator[np.ndarray]:
         yield board
 
 
-def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
-    """Return all readings until one is clear. If the page that was found shows no digit, try others."""
+def _turned(reading: Reading, rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
+    """Return all readings of the turned picture, or none if its digits are not more like the training digits."""
+    some = reading.digits[:: len(reading.digits) // 20 + 1]  # 20 are enough
+    if len(some) < TURNED_DIGITS:
+        return []
+    gain, turns = gain_of_turning(torch.stack([each.image for each in some])).sum(dim=1).max(dim=0)
+    if gain < TURNED:
+        return []
+    try:
+        tried = _tried(np.rot90(rgb, int(turns) + 1), name, scale, int(turns) + 1)
+    except ImageError:
+        return []
+    return tried if best_of(tried).score > reading.score else []
+
+
+def _tried(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Reading]:
+    """Return all readings until one is clear. If the page that was found shows no digit, try others.
+
+    Args:
+        rgb: The picture, which was turned by quarter turns counterclockwise if `turns` is not 0.
+    """
     tried: list[Reading] = []
     for where in _pages(rgb):
         try:
             for reading in _readings(rgb, where, name, scale):
                 tried.append(reading)
+                if not turns and (upright := _turned(reading, rgb, name, scale)):
+                    return upright
                 if reading.clear:
                     rest = reading.rest()
                     if rest and rest.clear and rest.score > reading.score + 0.5:
@@ -130,6 +155,8 @@ def _tried(rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
                 raise
         if max(reading.score for reading in tried) > 0:
             break
+    for reading in tried:
+        reading.turns = turns
     return tried
 
 
@@ -142,8 +169,9 @@ def best_of(tried: list[Reading]) -> Reading:
 def readings(picture: Picture) -> tuple[list[Reading], float]:
     """Return the ways that `find_digits` tries for a picture, and how many pixels of the picture each pixel is wide.
 
-    It uses the one that is clear, or else the one with the highest score. If digits are small in a large picture, as on
-    a whole page, the picture is read again with more pixels.
+    It uses the one that is clear, or else the one with the highest score. If the digits are on their side or upside
+    down, the picture is turned. If digits are small in a large picture, as on a whole page, it is read again with more
+    pixels.
 
     Raises:
         ImageError: See `find_digits`.
@@ -155,7 +183,7 @@ def readings(picture: Picture) -> tuple[list[Reading], float]:
     height = float(np.median(heights)) if heights else CLEAR_HEIGHT
     if height < SMALL_HEIGHT and scale > 1:
         rgb, scale = open_picture(picture, name, min(CLEAR_HEIGHT / height, scale, MAX_DETAIL))
-        tried = _tried(rgb, name, scale)
+        tried = _tried(np.rot90(rgb, tried[0].turns), name, scale, tried[0].turns)
     return tried, scale
 
 
@@ -163,7 +191,8 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
     """Find the digits in a picture, row by row.
 
     There are several ways to tell strokes from what else is in a picture, such as printed lines. The simplest one
-    whose digits are like the training digits is used (see `distance_to_digits`), or else the best.
+    whose digits are like the training digits is used (see `distance_to_digits`), or else the best. Three or more digits
+    that are on their side or upside down are turned, with a notice, before they are read.
 
     Args:
         picture: A file, its bytes, a Pillow image, or an array (uint8 [H, W], [H, W, 3], or [H, W, 4]). The strokes may
@@ -179,8 +208,13 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
         raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
     if not seen:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
-    found = []
-    for each in best_of(seen).digits:
-        top, left, bottom, right = (round(side * scale) for side in each.shape.box)
-        found.append(FoundDigit(each.image, (left, top, right, bottom), doubt=each.doubt))
+    best, found = best_of(seen), []
+    if best.turns:
+        side = "upside down" if best.turns == 2 else "on its side"
+        said = f"{name} is {side}. It is read after a turn by {90 * best.turns}° counterclockwise."
+        print(f"NOTICE: {said}", file=sys.stderr)
+    turned = gain_of_turning(torch.stack([each.image for each in best.digits]))[[0, 2]].amax(dim=0) > ON_ITS_SIDE
+    for each, on_its_side in zip(best.digits, turned.tolist(), strict=True):
+        top, left, bottom, right = (round(side * scale) for side in best.box(each))
+        found.append(FoundDigit(each.image, (left, top, right, bottom), doubt=each.doubt + on_its_side))
     return found

@@ -64,6 +64,7 @@ class Reading:
     Attributes:
         digits: In reading order.
         missed: How many shapes are as large as digits, but are not among them.
+        turns: By how many counterclockwise quarter turns the picture was turned before.
     """
 
     def __init__(self, how: str, contrast: np.ndarray, page: np.ndarray, name: str, *, faint: bool = False) -> None:
@@ -72,7 +73,15 @@ class Reading:
         self.mask &= self.peak >= MIN_CONTRAST
         self.shapes = group_shapes(self.mask, page, name) if self.mask.any() else []
         self.digits: list[Candidate] = []
-        self.missed = 0
+        self.missed = self.turns = 0
+
+    def box(self, digit: Candidate) -> tuple[int, int, int, int]:
+        """Return the top, left, bottom, and right edge of a digit, before the picture was turned."""
+        (top, left, bottom, right), sides = digit.shape.box, self.page.shape
+        for turn in range(self.turns):
+            width = sides[turn % 2]  # before this turn
+            top, left, bottom, right = left, width - bottom, right, width - top
+        return top, left, bottom, right
 
     def solve(self) -> "Reading":
         """Choose which shapes are digits. Some are cut, some are joined, and some are left out."""
