@@ -73,7 +73,7 @@ def test_full_disk(fault: Fault, fit: Any, whole: Run, monkeypatch: pytest.Monke
 
 
 @pytest.mark.fault(13, "kill -9 while a file is replaced")
-@pytest.mark.parametrize("file", range(5))
+@pytest.mark.parametrize("file", [0, *(pytest.param(file, marks=pytest.mark.slow) for file in range(1, 5))])
 def test_killed_while_writing(
     fault: Fault, fit: Any, whole: Run, file: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,10 +11,12 @@ import torch
 from PIL import Image, ImageDraw
 
 import mnist_s5 as s5
+from mnist_s5.pictures import find
 from mnist_s5.pictures.distance import distance_to_digits
 from mnist_s5.pictures.find import FoundDigit, best_of
 from mnist_s5.pictures.page import find_page
 from mnist_s5.pictures.read import ImageError
+from mnist_s5.pictures.reading import Reading
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
 Points = list[tuple[float, float]]
@@ -324,6 +326,7 @@ def test_a_clear_way_is_better_than_one_with_more_shapes() -> None:
     assert best_of(ways[:1] * 2) is ways[0]
 
 
+@pytest.mark.slow
 def test_a_page_of_small_digits_is_read_with_more_pixels(sample: Sample) -> None:
     page = np.full((3000, 3600), 250, np.uint8)
     for row in range(8):
@@ -355,6 +358,24 @@ def test_a_page_on_its_side_or_upside_down_is_turned(turns: int, capsys: pytest.
         rows, columns = np.nonzero(np.rot90(mask, turns))
         box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         assert np.abs(np.subtract(other.box, box)).max() <= 2
+
+
+def test_a_picture_is_turned_only_if_digits_are_found_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    sheet = Sheet(300, 150)
+    for index, label in enumerate([2, 4, 7]):
+        sheet.digit(label, (60 + 70 * index, 45, 95 + 70 * index, 105), 5)
+    page = np.rot90(sheet.picture()).copy()
+    assert {reading.turns for reading in s5.readings(page)[0]} == {3}
+    tried = find._tried
+
+    def without_one(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Reading]:
+        found = tried(rgb, name, scale, turns)
+        for reading in found if turns else ():
+            reading.digits = reading.digits[:2]
+        return found
+
+    monkeypatch.setattr(find, "_tried", without_one)
+    assert {reading.turns for reading in s5.readings(page)[0]} == {0}
 
 
 def test_one_digit_on_its_side_is_not_sure() -> None:

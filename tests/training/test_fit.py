@@ -234,10 +234,13 @@ def complete(few: Sets) -> Callable[[str], Run]:
     return cache(lambda recipe: run(few, recipe=recipe, epochs=2.5))
 
 
+MORE_CUTS = [("fast", 0), ("fast", 10), ("fast", 24), ("reference", 22)]
+
+
 @pytest.mark.fault(17, "interrupted in the first step, within an epoch, between epochs, and in the last step")
 @pytest.mark.parametrize(
     ("recipe", "steps"),
-    [("fast", 0), ("fast", 6), ("fast", 10), ("fast", 24), pytest.param("reference", 22, marks=pytest.mark.slow)],
+    [("fast", 6), *(pytest.param(*each, marks=pytest.mark.slow) for each in MORE_CUTS)],
 )
 def test_an_intact_resume_file_is_used(
     fault: Fault, few: Sets, complete: Callable[[str], Run], recipe: str, steps: int, tmp_path: Path, capsys: Any

@@ -20,7 +20,7 @@ from .strokes import MIN_CONTRAST, STROKE, contrast_of, even_contrast, peak_of
 
 SMALL_HEIGHT, CLEAR_HEIGHT = 24, 36  # pixels: digits that are smaller become this high, if the picture is large enough
 MAX_DETAIL = 3.0  # times the usual number of pixels per side, at most. Chosen so that a page takes a few seconds.
-ON_ITS_SIDE = 0.2  # how much nearer a digit that is on its side becomes by a quarter turn, times the distance's limit
+ON_ITS_SIDE = 0.35  # how much nearer a digit on its side becomes by a quarter turn, times the limit of the distance
 TURNED, TURNED_DIGITS = 0.6, 3  # the same for all digits on a page that is turned, together, and their number, at least
 CONFIDENT = 0.9  # probability from which a digit counts as recognized
 
@@ -127,7 +127,8 @@ def _turned(reading: Reading, rgb: np.ndarray, name: str, scale: float) -> list[
         tried = _tried(np.rot90(rgb, int(turns) + 1), name, scale, int(turns) + 1)
     except ImageError:
         return []
-    return tried if best_of(tried).score > reading.score else []
+    best = best_of(tried)
+    return tried if len(best.digits) >= TURNED_DIGITS and best.score > reading.score else []
 
 
 def _tried(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Reading]:
