@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,17 +186,20 @@ def test_killed(fault: Fault, tmp_path: Path) -> None:
                 process.kill()
             return process.stdout.read(), time.monotonic() - start
 
-    whole, duration = run(tmp_path / "whole")
-    sample, resumed = random.Random(4), []
-    for number in range(10):
-        folder = tmp_path / str(number)
-        killed, _ = run(folder, sample.uniform(0, duration))
-        finished = killed.count("epoch ")
-        printed, _ = run(folder)
+    def killed(number: int, seconds: float) -> list[str]:
+        """Return what the run prints that is started again after it was killed."""
+        finished = run(tmp_path / str(number), seconds)[0].count("epoch ")
+        printed, _ = run(tmp_path / str(number))
         if printed.splitlines()[-1] != whole.splitlines()[-1]:
             raise SilentlyWrong(fault.injected)
         assert finished == 0 or "resumed after epoch" in printed  # the intact file is used
-        resumed += [line for line in printed.splitlines() if line.startswith("resumed")]
+        return printed.splitlines()
+
+    whole, duration = run(tmp_path / "whole")
+    sample = random.Random(4)
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(killed, range(10), [sample.uniform(0, duration) for _ in range(10)]))
+    resumed = [line for lines in said for line in lines if line.startswith("resumed")]
     assert len(resumed) >= 3
     fault.saw(f"the same weights, ten times; {len(resumed)} of them {resumed[-1]}")
 
