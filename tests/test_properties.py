@@ -87,7 +87,7 @@ def test_files_that_are_not_pictures(blob: bytes) -> None:
                 assert str(path) in str(error)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=60)), st.sampled_from([0, 40]))
 def test_pictures_of_anything(pixels: np.ndarray, margin: int) -> None:
     with TemporaryDirectory() as folder:
