@@ -23,7 +23,6 @@ from PIL import Image
 from record import record
 
 import mnist_s5 as s5
-from mnist_s5.pictures import find
 from mnist_s5.pictures.classify import classify
 from mnist_s5.pictures.find import CONFIDENT, FoundDigit
 from mnist_s5.pictures.read import ImageError
@@ -34,19 +33,20 @@ Drawn = tuple[np.ndarray, list[int]]
 RULES: dict[str, tuple[Any, str, Any]] = {}
 with suppress(ImportError):
     from mnist_s5.pictures import page as sheet
+    from mnist_s5.pictures import ways
     from mnist_s5.pictures.reading import Reading
 
     RULES = {
-        "an even background is simple": (find, "even_contrast", lambda rgb: None),
-        "lines are removed": (find, "remove_lines", lambda contrast, page, threshold: contrast),
-        "bent lines are removed": (find, "remove_thin", lambda contrast, threshold: contrast),
+        "an even background is simple": (ways, "even_contrast", lambda rgb: None),
+        "lines are removed": (ways, "remove_lines", lambda contrast, page, threshold: contrast),
+        "bent lines are removed": (ways, "remove_thin", lambda contrast, threshold: contrast),
         "touching digits are cut": (Reading, "_cut", lambda self, candidate: []),
         "parts side by side are joined": (Reading, "_join", lambda self, candidates: candidates),
         "shapes that are one by mistake are separated": (Reading, "_split", lambda self, candidates: candidates),
         "thin lines are not a 1": (Reading, "_without_lines", lambda self, candidates: candidates),
         "a glare is not a sheet": (sheet, "SHARP", 0.0),
         "faint digits beside strong ones": (Reading, "overlooks", property(lambda self: False)),
-        "a clear way is better than others": (find, "best_of", lambda tried: max(tried, key=lambda way: way.score)),
+        "a clear way is better than others": (ways, "best_of", lambda tried: max(tried, key=lambda way: way.score)),
         "several ways are compared": (Reading, "clear", property(lambda self: bool(self.digits))),
     }
 

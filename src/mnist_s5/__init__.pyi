@@ -29,7 +29,7 @@ from .metrics import recorded as recorded, write_metrics as write_metrics
 from .model import Net as Net
 from .pictures.classify import classify as classify
 from .pictures.find import find_digits as find_digits
-from .pictures.find import readings as readings
+from .pictures.ways import readings as readings
 from .pictures.own import load_digits as load_digits
 from .training.checkpoint import load_checkpoint as load_checkpoint
 from .training.fit import (

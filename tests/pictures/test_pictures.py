@@ -17,7 +17,7 @@ from torchvision import transforms
 
 import mnist_s5 as s5
 from mnist_s5.data import digits
-from mnist_s5.pictures import find
+from mnist_s5.pictures import ways
 from mnist_s5.pictures.classify import classify
 from mnist_s5.pictures.find import FoundDigit, find_digits
 from mnist_s5.pictures.own import load_digits, save_digit
@@ -369,7 +369,7 @@ def test_the_table_around_a_sheet_is_not_a_digit(sample: Sample, monkeypatch: py
     page = picture > 200
     page[72:128, 52:108] = True
     page[80:120, 130:134] = True  # a part of the table is taken for a part of the sheet
-    monkeypatch.setattr(find, "find_page", lambda rgb: page)
+    monkeypatch.setattr(ways, "find_page", lambda rgb: page)
     (found,) = find_digits(picture.astype(np.uint8))
     assert 50 < found.box[0] < 110
 

@@ -11,12 +11,13 @@ import torch
 from PIL import Image, ImageDraw
 
 import mnist_s5 as s5
-from mnist_s5.pictures import find
+from mnist_s5.pictures import ways
 from mnist_s5.pictures.distance import distance_to_digits
-from mnist_s5.pictures.find import FoundDigit, best_of
+from mnist_s5.pictures.find import FoundDigit
 from mnist_s5.pictures.page import find_page
 from mnist_s5.pictures.read import ImageError
 from mnist_s5.pictures.reading import Reading
+from mnist_s5.pictures.ways import best_of
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
 Points = list[tuple[float, float]]
@@ -366,7 +367,7 @@ def test_a_picture_is_turned_only_if_digits_are_found_then(monkeypatch: pytest.M
         sheet.digit(label, (60 + 70 * index, 45, 95 + 70 * index, 105), 5)
     page = np.rot90(sheet.picture()).copy()
     assert {reading.turns for reading in s5.readings(page)[0]} == {3}
-    tried = find._tried
+    tried = ways._tried
 
     def without_one(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Reading]:
         found = tried(rgb, name, scale, turns)
@@ -374,7 +375,7 @@ def test_a_picture_is_turned_only_if_digits_are_found_then(monkeypatch: pytest.M
             reading.digits = reading.digits[:2]
         return found
 
-    monkeypatch.setattr(find, "_tried", without_one)
+    monkeypatch.setattr(ways, "_tried", without_one)
     assert {reading.turns for reading in s5.readings(page)[0]} == {0}
 
 
