@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import ways
 from .distance import gain_of_turning
 from .own import save_digit
 from .read import ImageError, Picture
 from .strokes import MIN_CONTRAST
-from .ways import best_of, readings
 
 # By how much a digit on its side becomes more like a training digit by a quarter turn (`gain_of_turning`), at least. Of
 # 5,000 training digits, which are upright, 0.1% exceed it.
@@ -81,13 +81,13 @@ def find_digits(picture: Picture) -> list[FoundDigit]:
         ImageError: If the picture cannot be read, is too large, is blank, or shows no digit.
     """
     name = str(picture) if isinstance(picture, str | Path) else "The picture"
-    tried, scale = readings(picture)
+    tried, scale = ways.readings(picture)
     seen = [reading for reading in tried if reading.digits]
     if not seen and max(reading.peak for reading in tried) < MIN_CONTRAST:
         raise ImageError(f"{name} shows no digit: it is nearly uniform. Use dark strokes on a light background.")
     if not seen:
         raise ImageError(f"{name} shows no digit. Write larger, or crop the picture to the digits.")
-    best, found = best_of(seen), []
+    best, found = ways.best_of(seen), []
     if best.turns:
         side = "upside down" if best.turns == 2 else "on its side"
         said = f"{name} is {side}. It is read after a turn by {90 * best.turns}° counterclockwise."
