@@ -115,17 +115,13 @@ def one_digit(kind: str, seed: int, ranges: render.Ranges) -> Drawn:
     return draw(image, ranges, rng), [label]
 
 
-def page(layout: str, kind: str, seed: int, ranges: render.Ranges) -> Drawn:
+def page(layout: str, kind: str, seed: int, ranges: render.Ranges, turns: int = 0) -> Drawn:
+    """Draw digits on a page, and turn it by quarter turns counterclockwise. Boxes for digits are printed on a scan."""
+    kind = "scan" if layout == "boxes" else kind
     rng, dataset = np.random.default_rng(seed), digits(ranges)
     indices = rng.integers(len(dataset), size=60)
     picture, shown = render.draw_layout(layout, list(dataset.data[indices].numpy()), kind, ranges, rng)
-    return picture, dataset.targets[indices[:shown]].tolist()
-
-
-def turned(turns: int, *args: Any) -> Drawn:
-    """Return a page after counterclockwise quarter turns."""
-    picture, labels = page(*args)
-    return np.rot90(picture, turns).copy(), labels
+    return np.rot90(picture, turns).copy(), dataset.targets[indices[:shown]].tolist()
 
 
 def scene(draw: render.Scene, seed: int, ranges: render.Ranges) -> Drawn:
@@ -204,6 +200,10 @@ def main() -> None:
         found = [*pool.map(read, makes, chunksize=4)]
         return {**Counter(each for each, *_ in found), "naive": sum(each[3] for each in found)}
 
+    def total(makes: list[Callable[[], Drawn]]) -> dict[str, int]:
+        found = [*pool.map(read, makes)]
+        return {"correct": sum(each[1] for each in found), "digits": sum(each[2] for each in found)}
+
     def scenes(number: int, name: str) -> list[Callable[[], Drawn]]:
         seeds = range(first + 100_000 + 1000 * number, first + 100_000 + 1000 * number + args.scenes)
         return [partial(scene, (render.SCENES | render.NOT_DIGITS)[name], seed, ranges) for seed in seeds]
@@ -214,17 +214,12 @@ def main() -> None:
             results["pictures"][kind] = count([partial(one_digit, kind, seed, ranges) for seed in seeds])
             print(kind, results["pictures"][kind], flush=True)
         for layout in render.LAYOUTS if args.pictures else ():
-            makes = [partial(page, layout, "scan" if layout == "boxes" else paper, first, ranges) for paper in papers]
-            counts = list(pool.map(read, makes))
-            correct, total = sum(n for _, n, _, _ in counts), sum(n for _, _, n, _ in counts)
-            results["pages"][layout] = {"correct": correct, "digits": total}
-            print(layout, correct, total, flush=True)
+            results["pages"][layout] = total([partial(page, layout, paper, first, ranges) for paper in papers])
+            print(layout, results["pages"][layout], flush=True)
         for turns in (1, 2, 3) if args.pictures else ():
-            kinds = [(layout, "scan" if layout == "boxes" else "colored_pen") for layout in render.LAYOUTS]
-            counts = list(pool.map(read, [partial(turned, turns, *kind, first, ranges) for kind in kinds]))
-            correct, total = sum(n for _, n, _, _ in counts), sum(n for _, _, n, _ in counts)
-            results["turned_pages"][90 * turns] = {"correct": correct, "digits": total}
-            print("turned", 90 * turns, correct, total, flush=True)
+            makes = [partial(page, layout, "colored_pen", first, ranges, turns) for layout in render.LAYOUTS]
+            results["turned_pages"][90 * turns] = total(makes)
+            print("turned", 90 * turns, results["turned_pages"][90 * turns], flush=True)
         for number, name in enumerate(render.SCENES if args.scenes else ()):
             results["scenes"][name] = count(scenes(number, name))
             print(name, results["scenes"][name], flush=True)

@@ -13,6 +13,16 @@ from mnist_s5.metrics import History
 from mnist_s5.training import fit as fitting
 
 Run = tuple[nn.Module, History]
+Sets = tuple[s5.DigitDataset, s5.DigitDataset]
+
+
+def few_digits() -> Sets:
+    """Return 160 training digits and 100 test digits of the sample: ten steps per epoch with batches of 16."""
+    (images, labels), (test_images, test_labels) = ((each.data, each.targets) for each in s5.load_mnist("sample"))
+    return (
+        s5.DigitDataset(images[::25], labels[::25], "sample"),
+        s5.DigitDataset(test_images[::10], test_labels[::10], "sample"),
+    )
 
 
 class Cut(Exception):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupt import Cut, Run, cut, same
+from interrupt import Cut, Run, cut, few_digits, same
 from table import Fault, SilentlyWrong
 from torch import Tensor
 
@@ -29,18 +29,10 @@ from mnist_s5.training.checkpoint import CheckpointError
 from mnist_s5.training.resume import RunFolder
 
 
-def sets() -> tuple[s5.DigitDataset, s5.DigitDataset]:
-    train_set, test_set = s5.load_mnist("sample")
-    return (
-        s5.DigitDataset(train_set.data[::25][:160], train_set.targets[::25][:160], "sample"),
-        s5.DigitDataset(test_set.data[::10], test_set.targets[::10], "sample"),
-    )
-
-
 def train(folder: Path | None) -> Run:
     """Train for two and a half short epochs."""
     recipe = s5.get_recipe("fast", "sample", epochs=2.5, batch_size=16)
-    return s5.fit(recipe, *sets(), device="cpu", folder=folder, progress=False)
+    return s5.fit(recipe, *few_digits(), device="cpu", folder=folder, progress=False)
 
 
 @pytest.fixture
@@ -207,7 +199,7 @@ def test_killed(fault: Fault, tmp_path: Path) -> None:
 @pytest.mark.fault(19, "an image that contains NaN")
 def test_nan_in_an_image(fault: Fault) -> None:
     model, recipe = s5.Net(), s5.get_recipe("fast", "sample", batch_size=16)
-    batches = list(s5.make_loaders(recipe, *sets())[0])
+    batches = list(s5.make_loaders(recipe, *few_digits())[0])
     batches[3][0][7, 0, 5, 5] = math.nan
     before = [weight.clone() for weight in model.parameters()]
     optimizer = s5.make_optimizer(recipe, model.parameters())
@@ -224,7 +216,7 @@ def test_out_of_order(fault: Fault, fit: Any, whole: Run, tmp_path: Path) -> Non
     s5.seed_everything(9)
     torch.rand(100), np.random.rand(100), random.random()  # noqa: NPY002
     model, _ = fit()
-    batches = list(s5.make_loaders(s5.get_recipe("fast", "sample"), *sets())[0])
+    batches = list(s5.make_loaders(s5.get_recipe("fast", "sample"), *few_digits())[0])
     s5.train(model, "cpu", batches[:1], torch.optim.SGD(model.parameters(), 0.1))  # after the run was saved
     assert same(fit(), whole)
     saved, about = s5.load_checkpoint(tmp_path / "model.safetensors")
@@ -236,7 +228,7 @@ def test_out_of_order(fault: Fault, fit: Any, whole: Run, tmp_path: Path) -> Non
 @pytest.mark.fault(20, "logits instead of log-probabilities")
 def test_logits(fault: Fault) -> None:
     model, recipe = s5.Net(), s5.get_recipe("fast", "sample")
-    loader, tested = s5.make_loaders(recipe, *sets())
+    loader, tested = s5.make_loaders(recipe, *few_digits())
     model.forward = lambda images: 3 * s5.Net.forward(model, images) + 1  # type: ignore[method-assign]
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     fault.refused(ValueError, "log_softmax", lambda: s5.train(model, "cpu", loader, optimizer))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupt import Run, cut, same
+from interrupt import Run, Sets, cut, few_digits, same
 from safetensors import safe_open
 from table import Fault
 from torch import Tensor, nn
@@ -28,8 +28,6 @@ from mnist_s5.training import fit as fitting
 from mnist_s5.training.checkpoint import CheckpointError, save_checkpoint
 from mnist_s5.training.recipes import Recipe
 from mnist_s5.training.resume import RunFolder
-
-Sets = tuple[s5.DigitDataset, s5.DigitDataset]
 
 
 def rates(recipe: Recipe, per_epoch: int) -> list[float]:
@@ -133,13 +131,8 @@ def test_loaders_are_the_recipes(sample: Sets) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(sample: Sets) -> Sets:
-    """160 training digits and 100 test digits of the sample."""
-    train_set, test_set = sample
-    return (
-        s5.DigitDataset(train_set.data[::25][:160], train_set.targets[::25][:160], "sample"),
-        s5.DigitDataset(test_set.data[::10], test_set.targets[::10], "sample"),
-    )
+def few() -> Sets:
+    return few_digits()
 
 
 def run(sets: Sets, seed: int = 1, **how: Any) -> Run:

@@ -64,16 +64,19 @@ def _pages(rgb: np.ndarray) -> Iterator[np.ndarray]:
         yield board
 
 
-def _turned(reading: Reading, rgb: np.ndarray, name: str, scale: float) -> list[Reading]:
-    """Return all readings of the turned picture, or none if its digits are not more like the training digits."""
+def _quarter_turns(reading: Reading) -> int:
+    """Return after how many counterclockwise quarter turns the digits are more like the training digits: 0 to 3."""
     some = reading.digits[:: len(reading.digits) // 20 + 1]  # 20 are enough
     if len(some) < TURNED_DIGITS:
-        return []
+        return 0
     gain, turns = gain_of_turning(torch.stack([each.image for each in some])).sum(dim=1).max(dim=0)
-    if gain < TURNED:
-        return []
+    return int(turns) + 1 if gain >= TURNED else 0
+
+
+def _turned(reading: Reading, rgb: np.ndarray, name: str, scale: float, turns: int) -> list[Reading]:
+    """Return all readings of the turned picture, or none if it does not show more digits that are like digits."""
     try:
-        tried = _tried(rgb, name, scale, int(turns) + 1)
+        tried = _tried(rgb, name, scale, turns)
     except ImageError:
         return []
     best = best_of(tried)
@@ -85,14 +88,16 @@ def _tried(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Rea
 
     If the page that was found shows no digit, others are tried. Without turns, the picture is turned if necessary.
     """
-    rgb = np.rot90(rgb, turns)
+    rgb, rejected = np.rot90(rgb, turns), {0}
     tried: list[Reading] = []
     for where in _pages(rgb):
         try:
             for reading in _readings(rgb, where, name, scale):
                 tried.append(reading)
-                if not turns and (upright := _turned(reading, rgb, name, scale)):
-                    return upright
+                if not turns and (better := _quarter_turns(reading)) not in rejected:
+                    rejected.add(better)
+                    if upright := _turned(reading, rgb, name, scale, better):
+                        return upright
                 if reading.clear:
                     rest = reading.rest()
                     if rest and rest.clear and rest.score > reading.score + 0.5:
