@@ -29,6 +29,7 @@ from record import RESULTS, record
 import mnist_s5 as s5
 from mnist_s5.exercises import exercises
 from mnist_s5.jobs.compare import read_runs
+from mnist_s5.metrics import describe_machine
 
 COURSE = [sys.executable, "-m", "mnist_s5"]
 TEN = ["02_training", "-p", "source", "sample", "-p", "epochs", "1", "-p", "recipe", "fast,best"]
@@ -166,7 +167,8 @@ def main(names: list[str]) -> None:
     """Measure some parts, or all, and record them. Parts that are not measured again keep their records."""
     path = RESULTS / "sweeps.json"
     found = json.loads(path.read_text()) if names and path.exists() else {}
-    found.pop("processor", None)  # `record` adds it again
+    for fact in describe_machine():  # `record` adds them again
+        found.pop(fact, None)
     with TemporaryDirectory() as folder:
         for name in names or PARTS:
             found |= PARTS[name](Path(folder))

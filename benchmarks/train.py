@@ -1,15 +1,14 @@
 """Train a recipe and record it: python benchmarks/train.py RECIPE SOURCE SEED ... [--out NAME]
 
 Writes each run to runs/NAME-SOURCE-SEED, and its metrics.json to results/NAME-SOURCE-SEED.json. Both replace those of
-an earlier run. NAME is RECIPE if it is not given. Every network is also scored on corrupted digits of MNIST's test set,
-and one that was trained on the sample also on all 10,000. `mistakes` lists the test digits of MNIST that the network
-misclassifies, by index. RECIPE is reference, fast, or best. For these, 02_training gives the same run with the same
-seed. RECIPE can also be fast-before or best-before, the settings of `fast` and `best` before photometric distortion was
-added.
+an earlier run. A run that was interrupted is resumed. NAME is RECIPE if it is not given. Every network is also scored
+on corrupted digits of MNIST's test set, and one that was trained on the sample also on all 10,000. `mistakes` lists
+the test digits of MNIST that the network misclassifies, by index. RECIPE is reference, fast, or best. For these,
+02_training gives the same run with the same seed. RECIPE can also be fast-before or best-before, the settings of
+`fast` and `best` before photometric distortion was added.
 """
 
 import argparse
-import math
 import shutil
 import sys
 from typing import Any
@@ -21,6 +20,7 @@ from torch import nn
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
+from mnist_s5.metrics import read_metrics
 
 BEFORE: dict[str, dict[str, Any]] = {  # on MNIST
     "fast-before": {"momentum": 0.95, "weight_decay": 0.2, "photometric_prob": 0.0},
@@ -41,12 +41,11 @@ def main(name: str, source: str, seeds: list[int], out: str) -> None:
         sys.exit(f"{name} is a recipe for MNIST. Use mnist instead of {source}.")
     changes = BEFORE.get(name, {})
     recipe = s5.get_recipe(name.removesuffix("-before") if changes else name, train_set.name, **changes)
-    steps = recipe.steps(math.ceil(len(train_set) / recipe.batch_size))
-    tenth = math.ceil(steps / 10)  # as in 02_training
     for seed in seeds:
-        shutil.rmtree(f"runs/{out}-{source}-{seed}", ignore_errors=True)
         run = s5.new_run(f"runs/{out}-{source}-{seed}")
-        how = {"seed": seed, "device": device, "folder": run, "evaluate_every": tenth}
+        if read_metrics(run):  # of a finished run
+            shutil.rmtree(run)
+        how = {"seed": seed, "device": device, "folder": run, "evaluate_at": (0.1, 0.2, 0.5)}
         model, history = s5.fit(recipe, train_set, test_set, **how)
         if train_set.name == "sample":
             accuracy = s5.test(model, device, DeviceLoader(mnist, device=device)).accuracy

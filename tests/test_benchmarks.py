@@ -1,4 +1,5 @@
 import json
+import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,63 @@ def test_the_readme_states_the_recorded_accuracies_on_corrupted_digits(benchmark
     assert f"`fast` gets {fast} of 2,000 test digits right, and `best` {best}" in text
     fast, best = recorded("fast", benchmark.UNSEEN), recorded("best", benchmark.UNSEEN)
     assert f"On these, `fast` gets {fast} right, and `best` {best}" in text
+
+
+@pytest.mark.parametrize("benchmark", ["mnist_c"], indirect=True)
+def test_mnist_c_is_what_its_paper_describes(
+    benchmark: ModuleType, sample: tuple[s5.DigitDataset, s5.DigitDataset]
+) -> None:
+    digits = s5.DigitDataset(sample[1].data[::10], sample[1].targets[::10], "sample")
+    assert len(benchmark.CORRUPTIONS) == 15
+    found = {each.__name__: benchmark.corrupt(digits, each) for each in benchmark.CORRUPTIONS}
+    for each in benchmark.CORRUPTIONS:
+        name = each.__name__
+        assert torch.equal(found[name].data, benchmark.corrupt(digits, each).data), name  # it repeats
+        assert found[name].data.dtype == torch.uint8
+        assert torch.equal(found[name].targets, digits.targets)
+    before, after = digits.data.int(), {name: each.data.int() for name, each in found.items()}
+    assert set(after["shot_noise"].unique().tolist()) == {0, 85, 170, 255}
+    changed = (after["impulse_noise"] != before).float()
+    assert changed[before.eq(0)].mean() == pytest.approx(0.17 / 2, abs=0.01)  # half of the 17% are black
+    assert set(after["impulse_noise"][changed.bool()].unique().tolist()) == {0, 255}
+    for name in ("glass_blur", "motion_blur", "rotate"):  # these move the strokes
+        assert after[name].sum() == pytest.approx(int(before.sum()), rel=0.03)
+    assert after["scale"].sum() == pytest.approx(0.49 * int(before.sum()), rel=0.01)  # 0.7 times each side
+    assert after["shear"].sum() == pytest.approx(int(before.sum()) / math.cos(0.4), rel=0.02)
+    assert (after["brightness"] - (before + 127.5).clamp(max=255)).abs().max() <= 0.5
+    shifts = [before.roll((y, x), (1, 2)) for y in (-3, 3) for x in (-3, 3)]
+    equal = torch.stack([(after["translate"] == each).flatten(1).all(1) for each in shifts])
+    inside = before[:, 3:-3, 3:-3].sum((1, 2)) == before.sum((1, 2))  # nothing is shifted out of the image
+    assert inside.sum() > 10
+    assert equal[:, inside].any(0).all()
+    assert equal[:, inside].any(1).all()  # every direction occurs
+    sides = torch.arange(28) % 21 < 7
+    assert torch.equal(after["stripe"], torch.where(sides, 255 - before, before))
+    assert after["fog"][before.eq(0)].float().std() > 10
+    assert after["fog"].amax((1, 2)).lt(256).all()
+    assert set(after["spatter"][before.eq(0)].unique().tolist()) <= set(range(64))
+    line = (after["dotted_line"] - before).clamp(min=0).sum((0, 1))
+    assert line.bool().tolist() == [column % 4 >= 2 and column < 27 for column in range(28)]
+    columns = (after["zigzag"] - before).clamp(min=0).sum((0, 1)).nonzero().flatten()
+    assert (int(columns.min()), int(columns.max())) == (2, 25)
+    assert set(after["canny_edges"].unique().tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("benchmark", ["mnist_c"], indirect=True)
+def test_mnist_c_scores_the_pretrained_network_and_those_of_runs(
+    benchmark: ModuleType,
+    sample: tuple[s5.DigitDataset, s5.DigitDataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = s5.DigitDataset(sample[1].data[::20], sample[1].targets[::20], "sample")
+    monkeypatch.setattr(benchmark, "CORRUPTIONS", (benchmark.stripe, benchmark.scale))
+    monkeypatch.setattr(s5, "load_mnist", lambda source: (few, few))
+    s5.fit(s5.get_recipe("fast", "sample", epochs=0.1), few, few, seed=3, device="cpu", folder=tmp_path)
+    pretrained, own = benchmark.main([tmp_path])["networks"]
+    assert (pretrained["recipe"], own["recipe"], own["seed"]) == ("pretrained", "fast", 3)
+    assert own["clean"] == s5.read_runs(tmp_path.parent)["test_accuracy"][0]
+    assert pretrained["mean"] == statistics.fmean(pretrained["accuracies"].values()) > own["mean"]
 
 
 @pytest.mark.parametrize("benchmark", ["plot_corruptions"], indirect=True)

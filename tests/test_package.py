@@ -77,7 +77,7 @@ def size_of(paths: list[Path]) -> tuple[int, int]:
 
 def test_the_core_stays_thin() -> None:
     lines, characters = size_of([path for path in MODULES if layer_of(path) in CORE])
-    assert lines <= 1145
+    assert lines <= 1160
     assert characters <= 66_000
     assert size_of([PACKAGE / f"{name}.py" for name in PATH])[0] < 500
 

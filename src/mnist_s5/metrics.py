@@ -65,13 +65,27 @@ def source_sha256() -> str:
     return sha256(*(f"{path.relative_to(folder).as_posix()}\n{path.read_text('utf-8')}".encode() for path in paths))
 
 
+def _processor() -> dict[str, str]:
+    """Return the processor's name, and on x86 Linux its family and model, as virtual machines hide the name."""
+    path = Path("/proc/cpuinfo")
+    found = re.findall(r"^(cpu family|model|model name)\s*: (.+)", path.read_text(), re.M) if path.exists() else ()
+    return dict(found) or {"model name": platform.processor()}
+
+
 def describe_machine() -> dict[str, Any]:
-    """Return the architecture, the versions of the packages, the hash of the course's source, and torch's threads."""
+    """Return the processor, the versions of the packages, and the hash of the course's source.
+
+    If torch was imported, also its number of threads, and the processor's instructions for bfloat16.
+    """
     versions = {"python": platform.python_version()}
     versions |= {package: version(package) for package in ("torch", "torchvision", "mnist-s5")}
-    facts = {"machine": platform.machine(), "versions": versions, "source_sha256": source_sha256()}
-    torch = sys.modules.get("torch")  # metrics can be written without it
-    return facts | ({"threads": torch.get_num_threads()} if torch else {})
+    facts: dict[str, Any] = {"machine": platform.machine(), "processor": _processor(), "versions": versions}
+    facts["source_sha256"] = source_sha256()
+    if torch := sys.modules.get("torch"):  # metrics can be written without it
+        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        instructions = [name for name in ("avx512_bf16", "amx_bf16") if able.get(name)]
+        facts |= {"threads": torch.get_num_threads(), "bf16_instructions": instructions}
+    return facts
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
@@ -92,7 +106,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: str | Path, **metrics: Any) -> None:
-    """Add metrics to the folder's metrics.json, beside the machine, the versions, and the peak memory.
+    """Add metrics to the folder's metrics.json, beside what `describe_machine` returns, and the peak memory.
 
     What the first call says about the machine is kept. The peak memory is the highest of all processes that wrote here.
     NumPy and torch values become plain numbers and lists.

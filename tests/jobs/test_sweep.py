@@ -23,6 +23,7 @@ from mnist_s5.exercises.ex07_measuring import half_width
 from mnist_s5.jobs import parameters, sweep
 from mnist_s5.jobs.compare import FACTS, compare_runs, p_value, read_runs, write_tensorboard
 from mnist_s5.jobs.parameters import RunError, to_text
+from mnist_s5.jobs.runs import run_notebook
 from mnist_s5.jobs.sweep import combinations, each_notebook, expand
 from mnist_s5.training.resume import describe_network, describe_run
 
@@ -252,6 +253,22 @@ def test_a_run_is_finished_only_without_signs_of_a_failure(tmp_path: Path) -> No
         (run.folder / sign).unlink()
     write(tmp_path / "n.ipynb", "print(2)")  # the notebook has changed
     assert not run.finished()
+
+
+def test_a_notebook_whose_own_name_ends_in_unfinished_is_finished_once(tmp_path: Path) -> None:
+    """Its result is named like an interrupted run. Executed from there, and failing, it is unfinished again."""
+    notebook = write(tmp_path / "n-unfinished.ipynb", "assert count != 3")
+    (run,) = combinations([notebook], [("count", "2")], tmp_path / "out")
+    run.folder.mkdir(parents=True)
+    run_notebook(notebook, run.folder, {"count": 2})
+    assert [path.name for path in run.folder.iterdir()] == ["n-unfinished.ipynb"]
+    assert run.finished()
+    assert read_runs(run.folder)["status"].tolist() == ["finished"]
+    again = tmp_path / "again"
+    again.mkdir()
+    with pytest.raises(RunError, match="n-unfinished-unfinished"):
+        run_notebook(run.folder / "n-unfinished.ipynb", again, {"count": 3})
+    assert read_runs(again)["status"].tolist() == ["unfinished"]
 
 
 def test_values_of_a_repeated_parameter_are_joined(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def few() -> Sets:
 
 
 def run(sets: Sets, seed: int = 1, **how: Any) -> Run:
-    settings = {name: how.pop(name) for name in ("folder", "resume", "network", "evaluate_every") if name in how}
+    settings = {name: how.pop(name) for name in ("folder", "resume", "network", "evaluate_at") if name in how}
     recipe = s5.get_recipe(how.pop("recipe", "fast"), "sample", **{"epochs": 1.2, "batch_size": 16} | how)
     return s5.fit(recipe, *sets, seed=seed, device="cpu", progress=False, **settings)
 
@@ -375,18 +375,21 @@ def test_the_reported_loss_is_without_smoothing(few: Sets, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_evaluating_more_often_changes_only_the_history(few: Sets, tmp_path: Path) -> None:
-    recipe = "reference"  # its loader has worker processes
+    recipe, marks = "reference", (0, 4 / 15, 8 / 15, 10 / 15, 14 / 15, 1)  # its loader has worker processes
     model, history = run(few, recipe=recipe, epochs=1.5)
-    often, curve = run(few, recipe=recipe, epochs=1.5, evaluate_every=4)
+    often, curve = run(few, recipe=recipe, epochs=1.5, evaluate_at=marks)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), often.parameters(), strict=True))
     assert [entry.epoch for entry in curve] == [0.4, 0.8, 1.0, 1.4, 1.5]
     assert [entry.test_accuracy for entry in curve if entry.epoch in (1, 1.5)] == [e.test_accuracy for e in history]
     with cut(14):  # in the second epoch, after an evaluation
-        run(few, recipe=recipe, epochs=1.5, evaluate_every=4, folder=tmp_path)
-    assert same(run(few, recipe=recipe, epochs=1.5, evaluate_every=4, folder=tmp_path), (often, curve))
-    for wrong in (0, -1, 2.5, "4"):
-        with pytest.raises(ValueError, match=r"evaluate_every=.* is invalid\. It must be an integer of at least 1"):
-            run(few, recipe=recipe, evaluate_every=wrong)
+        run(few, recipe=recipe, epochs=1.5, evaluate_at=marks, folder=tmp_path)
+    assert same(run(few, recipe=recipe, epochs=1.5, evaluate_at=marks, folder=tmp_path), (often, curve))
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, math.nan, 100])
+def test_evaluations_are_at_fractions_of_the_run(few: Sets, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"^evaluate_at contains .*\. Pass fractions of the run, from 0 to 1\.$"):
+        run(few, evaluate_at=iter([0.5, wrong]))
 
 
 @pytest.mark.fault(19, "a learning rate that makes the loss infinite")

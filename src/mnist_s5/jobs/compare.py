@@ -20,7 +20,7 @@ from ..messages import did_you_mean, printable
 from ..metrics import Evaluation, MetricsError, read_metrics
 from ..training.recipes import Recipe
 from .parameters import RunError, to_text
-from .runs import ERROR_FILE
+from .runs import ERROR_FILE, is_interrupted
 
 # What identifies a run of `fit`, without the seed, as in metrics.json. The readable facts come first.
 FACTS = (
@@ -103,7 +103,7 @@ def _read(folder: Path) -> dict[str, Any]:
     except (MetricsError, RecursionError, ValueError) as corrupted:
         metrics, why = {}, why or str(corrupted)
     executed = any(folder.glob("*.ipynb"))
-    interrupted = any(folder.glob("*-unfinished.ipynb")) or (not metrics and any(folder.glob(_RESUME_FILES)))
+    interrupted = is_interrupted(folder) or (not metrics and any(folder.glob(_RESUME_FILES)))
     ended = "finished" if metrics or executed else "missing"
     status = "unfinished" if interrupted else ended
     if why:

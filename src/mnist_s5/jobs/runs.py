@@ -250,6 +250,20 @@ def _changed(folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in after.items() if name not in before or before[name] != value}
 
 
+def is_interrupted(folder: Path) -> bool:
+    """Return whether a notebook in the folder failed, or was interrupted, and was not executed again.
+
+    A finished notebook has its metrics in its metadata. Its own name may end in -unfinished, too.
+    """
+    for path in folder.glob("*-unfinished.ipynb"):
+        try:
+            if "mnist_s5" not in read_notebook(path).metadata:
+                return True
+        except RunError:  # it is corrupted
+            return True
+    return False
+
+
 def run_notebook(
     notebook: Path,
     folder: Path,
@@ -283,7 +297,8 @@ def run_notebook(
     if target.resolve() == notebook.resolve():
         raise RunError(f"This run would overwrite its own notebook {notebook.name}. Choose another folder with --out.")
     source = read_notebook(notebook)
-    earlier = source.metadata.get("papermill", {}).get("parameters", {})  # if it was executed before
+    source.metadata.pop("mnist_s5", None)  # if it was executed before
+    earlier = source.metadata.get("papermill", {}).get("parameters", {})
     again = {name: value for name, value in earlier.items() if name not in {"run_dir", *parameters}}
     takes_run_dir = "run_dir" in declared(parameters_cell(source, notebook), untyped=True)
     ours = {"run_dir": str(folder.resolve())} if takes_run_dir else {}
@@ -299,8 +314,8 @@ def run_notebook(
         raise
     done.metadata["mnist_s5"] = {"metrics": _changed(folder, before)}
     try:
-        nbformat.write(done, unfinished)
-        os.replace(unfinished, target)
+        atomic_write(target, nbformat.writes(done).encode())
+        unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise to_write_error(error, target) from error
     for name, png in _figures(notebook.stem, done).items():

@@ -22,7 +22,7 @@ from ..data.digits import load_mnist
 from ..files import atomic_write
 from ..metrics import sha256, source_sha256
 from .parameters import RunError, declared, parameter_types, parse_parameters, read_notebook, to_text
-from .runs import ERROR_FILE, matches
+from .runs import ERROR_FILE, is_interrupted, matches
 
 MAX_RUNS = 10_000
 ANSWER = 30  # seconds in which a Ray cluster has to answer
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
         Changes in the package or the data are not noticed.
         """
-        if (self.folder / ERROR_FILE).exists() or any(self.folder.glob("*-unfinished.ipynb")):
+        if (self.folder / ERROR_FILE).exists() or is_interrupted(self.folder):
             return False
         try:
             types = parameter_types(self.notebooks, bool(self.parameters))

@@ -41,11 +41,10 @@ def _describe(value: object) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def check_positive(name: str, value: int | None) -> int | None:
-    """Return the value. Raise ValueError unless it is None or an integer of at least 1."""
-    if value is not None and (not isinstance(value, Integral) or value < 1):
-        raise ValueError(f"{name}={value!r} is invalid. It must be an integer of at least 1, or None.")
-    return value
+def check_steps(steps: int | None) -> None:
+    """Raise ValueError unless it is None or an integer of at least 1."""
+    if steps is not None and (not isinstance(steps, Integral) or steps < 1):
+        raise ValueError(f"steps={steps!r} is invalid. It must be an integer of at least 1, or None.")
 
 
 def check_batch(images: object, labels: object, batch: str) -> None:

@@ -5,6 +5,7 @@ import operator
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..data.loaders import DeviceLoader, make_dataloader
 from ..device import Device, get_device, seed_everything
 from ..metrics import Evaluation, History
 from ..model import Net
-from .checks import check_dataset, check_fresh, check_positive
+from .checks import check_dataset, check_fresh
 from .loops import test, train
 from .muon import Muon
 from .recipes import Recipe
@@ -145,6 +146,15 @@ def _build(
     return model, train_loader, test_loader, optimizer, scheduler
 
 
+def _spans(evaluate_at: Iterable[float], total_steps: int, steps_per_epoch: int) -> list[tuple[int, int]]:
+    """Return the parts of a run between evaluations: the number of steps before and after each."""
+    fractions = list(evaluate_at)
+    if wrong := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
+        raise ValueError(f"evaluate_at contains {wrong[0]!r}. Pass fractions of the run, from 0 to 1.")
+    marks = {round(fraction * total_steps) for fraction in fractions}
+    return list(pairwise(sorted(marks | {*range(0, total_steps, steps_per_epoch), total_steps})))
+
+
 def fit(
     recipe: Recipe,
     train_set: DigitDataset,
@@ -155,7 +165,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = True,
     network: Network = Net,
-    evaluate_every: int | None = None,
+    evaluate_at: Iterable[float] = (),
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
     """Train a network with a recipe, and evaluate it on the test set at least after each epoch (for plotting only).
@@ -176,8 +186,8 @@ def fit(
         resume: False starts over. The folder's old files are replaced when there are new ones.
         network: Builds the network: a class, or a function without arguments. It maps images, float
             [N, 1, 28, 28], to log-probabilities, [N, 10]. With a folder, it is built once more, to identify it.
-        evaluate_every: Number of steps after which to evaluate. None evaluates only after each epoch, which is always
-            evaluated. The weights are the same, and the recorded seconds do not include the evaluations.
+        evaluate_at: Fractions of the run after which to evaluate, besides after each epoch. Evaluations do not change
+            the weights, and the recorded seconds do not include them.
         progress: See `train`. Each evaluation prints a line, in any case.
 
     Returns:
@@ -192,9 +202,8 @@ def fit(
     seed, device = operator.index(seed), get_device(device)
     network_facts = describe_network(partial(make_model, recipe, network), device) if folder else {}
     model, train_loader, test_loader, optimizer, scheduler = _build(recipe, network, seed, train_set, test_set, device)
-    steps_per_epoch = len(train_loader)
-    total_steps = recipe.steps(steps_per_epoch)
-    every = check_positive("evaluate_every", evaluate_every) or steps_per_epoch
+    steps_per_epoch, total_steps = len(train_loader), recipe.steps(len(train_loader))
+    spans = _spans(evaluate_at, total_steps, steps_per_epoch)
     facts = describe_run(recipe, seed, train_set, test_set) | network_facts
     parts = {"model": getattr(model, "_orig_mod", model), "optimizer": optimizer, "scheduler": scheduler}
     run = RunFolder(folder, facts, describe_environment(device, recipe, train_loader, model), parts) if folder else None
@@ -204,17 +213,18 @@ def fit(
     for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / steps_per_epoch)):
         seed_everything(seed, epoch)
         train_loader.epoch = epoch  # type: ignore[union-attr]  # torch's DataLoader does not use it
-        batches, steps = iter(train_loader), min(steps_per_epoch, total_steps - epoch * steps_per_epoch)
-        for start in range(0, steps, every):
-            stop, learning_rate, began = min(start + every, steps), scheduler.get_last_lr()[0], time.perf_counter()
+        batches = iter(train_loader)
+        for start, stop in (span for span in spans if span[0] // steps_per_epoch == epoch):
+            learning_rate, began = scheduler.get_last_lr()[0], time.perf_counter()
             try:
                 trained = train(model, device, batches, optimizer, criterion, steps=stop - start, **options)
                 seconds = time.perf_counter() - began
                 tested = test(model, device, test_loader, progress=progress)
             except FloatingPointError as error:
-                place = f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {start}" * (start > 0)
+                after = f" after step {earlier}" if (earlier := start % steps_per_epoch) else ""
+                place = f"Recipe {recipe.name}, epoch {epoch + 1}{after}"
                 raise FloatingPointError(f"{place}, {str(error)[:1].lower()}{str(error)[1:]}") from None
-            history.append(Evaluation(epoch + stop / steps_per_epoch, float(learning_rate), *trained, *tested, seconds))
+            history.append(Evaluation(stop / steps_per_epoch, float(learning_rate), *trained, *tested, seconds))
             print(f"epoch {history[-1].epoch:5.2f} of {total_steps / steps_per_epoch:.2f}  {history[-1]}", flush=True)
         if run:
             run.save(history)

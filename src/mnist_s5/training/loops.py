@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from ..device import Device, keep_freed_memory
-from .checks import check_batch, check_loss, check_model, check_output, check_positive, check_training, explained
+from .checks import check_batch, check_loss, check_model, check_output, check_steps, check_training, explained
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
@@ -136,7 +136,7 @@ def _batches(
     loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of the batch ("Step 3"), the images, and the labels, checked and moved to the device."""
-    check_positive("steps", steps)
+    check_steps(steps)
     total = min(filter(None, (length_hint(loader), steps)), default=None)  # unknown for a generator
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
