@@ -288,10 +288,11 @@ def _draw_curve(axes: Axes, run: History, field: str, **style: Any) -> None:
 def _compare(figure: AltTextFigure, axes: Axes, history: History, reference: History) -> None:
     """Add the accuracies of public runs of the reference to the plot of the test accuracy."""
     public = recorded("published")[1]
-    ends = [run["last"] for run in public["others"]]
-    axes.axhspan(min(ends), max(ends), color="gold", alpha=0.4, label=f"{len(ends)} other public runs, last epoch")
-    end = public["assignment"]["last"]
-    axes.axhline(end, color="black", linestyle="--", linewidth=1, label=f"the assignment's own log: {end}%")
+    ends = {run["repository"]: run["last"] for run in public["runs"]}
+    own, others = ends.pop(public["assignment"]), ends.values()
+    label = f"{len(others)} other public runs, last epoch"
+    axes.axhspan(min(others), max(others), color="gold", alpha=0.4, label=label)
+    axes.axhline(own, color="black", linestyle="--", linewidth=1, label=f"the assignment's own log: {own}%")
     axes.set_ylim(min(96, history[-1].test_accuracy - 1), 100)
     figure.alt += f". In gray the reference, recorded: {reference[-1].test_accuracy:.2f}% after epoch "
     figure.alt += f"{reference[-1].epoch:g}"
