@@ -31,18 +31,16 @@ def read_labels(path: Path | None = None) -> np.ndarray:
     return np.frombuffer(blob, ">i4", offset=12).reshape(-1, 8)[:10_000].astype(np.int64)
 
 
-def half_widths(digits: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
-    """Return half of the 95% interval of the accuracy in percentage points, from digits, and from writers.
+def variances(digits: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return the variance of the number of mistakes, if digits are independent, and if only writers are: float [2].
 
     Args:
         digits: Number of digits of each writer, int [W].
         wrong: Number of misclassified digits of each writer, int [W].
     """
     n, p = digits.sum(), wrong.sum() / digits.sum()
-    from_digits = p * (1 - p) / n
-    residuals = wrong - p * digits  # the variance of a ratio of two sums over writers (Cochran 1977, section 6.4)
-    from_writers = len(digits) / (len(digits) - 1) * (residuals**2).sum() / n**2
-    return 196 * from_digits**0.5, 196 * from_writers**0.5
+    residuals = wrong - p * digits  # of a ratio of two sums over writers (Cochran 1977, section 6.4)
+    return np.array([n * p * (1 - p), len(digits) / (len(digits) - 1) * (residuals**2).sum()])
 
 
 def main(path: Path | None = None) -> dict[str, Any]:
@@ -59,13 +57,14 @@ def main(path: Path | None = None) -> dict[str, Any]:
     networks = {}
     for name, indices in wrong.items():
         counts = np.bincount(writer[indices], minlength=len(digits))
-        from_digits, from_writers = half_widths(digits, counts)
-        accuracies = {
-            group: 100 * (1 - counts[where].sum() / digits[where].sum())
-            for group, where in (("students", student), ("employees", ~student))
-        }
+        groups = {"students": student, "employees": ~student}
+        whole = variances(digits, counts)
+        within = sum(variances(digits[where], counts[where]) for where in groups.values())
+        from_digits, from_writers = 196 * whole**0.5 / digits.sum()  # half of the 95% interval, in percentage points
         networks[name] = {"mistakes": counts, "half_width_digits": from_digits, "half_width_writers": from_writers}
-        networks[name] |= {"design_effect": (from_writers / from_digits) ** 2, **accuracies}
+        networks[name] |= {"design_effect": whole[1] / whole[0], "design_effect_within": within[1] / within[0]}
+        for group, where in groups.items():
+            networks[name][group] = 100 * (1 - counts[where].sum() / digits[where].sum())
     return {"digits": digits, "student": student, "networks": networks}
 
 

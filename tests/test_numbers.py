@@ -490,6 +490,82 @@ def test_the_readme_agrees_with_the_records() -> None:
     assert f" {ratio_in_float32:.0f} times" in text
 
 
+def test_the_public_runs_and_intervals_are_stated() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    text = " ".join((ROOT / "benchmarks" / "README.md").read_text().split())
+    own, *others = record("published")["runs"]
+    assert own["repository"] == record("published")["assignment"]
+    ends = [run["last"] for run in others]
+    assert f"| `reference`, the assignment's own log | 20 | {own['last']:.2f}% |" in readme
+    stated = f"{median(ends):.2f}% ({min(ends):.2f} to {max(ends):.2f}%)"
+    assert f"| `reference`, thirteen other public runs | 20 | {stated} |" in readme
+    assert f"end at {min(ends):.2f} to {max(ends):.2f}%, with a median of {median(ends):.2f}%" in text
+    for run in (own, *others):
+        name, commit, date = (run[fact] for fact in ("repository", "commit", "date"))
+        assert f"| [{name}](https://github.com/{name}) | {commit} | {date} |" in text
+        assert f"`{run['file']}` | {run['last']:.2f}% | {run['highest']:.2f}% |" in text
+    networks = record("writers")["networks"]
+    for name, facts in networks.items():
+        halves = f"{facts['half_width_digits']:.2f} | {facts['half_width_writers']:.2f}"
+        effects = f"{facts['design_effect']:.2f} | {facts['design_effect_within']:.2f}"
+        groups = f"{facts['students']:.2f}% | {facts['employees']:.2f}%"
+        assert f"| `{name}` | {sum(facts['mistakes'])} | {halves} | {effects} | {groups} |" in text
+    fast = [facts for name, facts in networks.items() if name.startswith("fast-amx")]
+    writers, digits = (sorted(each[f"half_width_{kind}"] for each in fast) for kind in ("writers", "digits"))
+    reference = networks["reference-mnist-1"]
+    said = (
+        f"±{reference['half_width_writers']:.2f} points instead of ±{reference['half_width_digits']:.2f} for our run of"
+    )
+    said += (
+        f" the reference, and ±{writers[0]:.2f} to {writers[-1]:.2f} instead of ±{digits[0]:.2f} to {digits[-1]:.2f}"
+    )
+    assert said in readme
+    audit = record("label_audit")
+    asked = [row for row in audit["mistakes"] if "for_label" in row]
+    assert (
+        f"Of the {len(audit['mistakes'])} mistakes of the pretrained network, people were asked about {len(asked)}"
+        in text
+    )
+    assert (sum(row["for_label"] >= 3 for row in asked), audit["for_network"]) == (11, 6)
+    assert f"In {audit['rejected_labels']} of the {audit['asked']} entries, fewer than three chose the label" in text
+
+
+def test_single_networks_are_stated() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    for name, epochs in (("best", 20), ("fast", 1)):
+        values = recorded(f"{name}-mnist")
+        spread = f"{fmean(values):.3f} ± {stdev(values):.3f}%"
+        assert f"| `{name}` | 593,200 | {epochs} | {len(values)} | {spread} | last | `{name}-mnist-*.json` |" in text
+
+
+def test_mnist_c_and_the_model_card_are_stated() -> None:
+    readme, text, card = (
+        " ".join((ROOT / path).read_text().split())
+        for path in ("README.md", "benchmarks/README.md", "docs/model_card.md")
+    )
+    network = record("mnist_c")["networks"][0]
+    assert network["recipe"] == "pretrained"
+    for kind, accuracy in network["accuracies"].items():
+        assert f"| {kind.replace('_', ' ')} | {accuracy:.2f} |" in text
+    mean, (worst, second, third, *_) = network["mean"], sorted(network["accuracies"].values())
+    assert (
+        f"gets {mean:.1f}% right on average, least with Canny edges ({worst:.1f}%) and zigzag lines ({second:.1f}%)"
+        in (readme)
+    )
+    assert f"mean {mean:.1f}%; lowest: Canny edges {worst:.1f}%, zigzag {second:.1f}%, glass blur {third:.1f}%" in card
+    writers, temperature = record("writers")["networks"]["pretrained"], record("temperature")
+    assert f"{temperature['test_accuracy']:.2f}% ({sum(writers['mistakes'])} mistakes)" in card
+    for kind in ("digits", "writers"):
+        assert f"±{writers[f'half_width_{kind}']:.2f} points" in card
+    assert f"{writers['students']:.2f}% for high-school students, {writers['employees']:.2f}% for Census" in card
+    assert f"{record('best-mnist-1')['corrupted']:.1f}% (`best`, seed 1" in card
+    calibration = f"mean confidence {100 * temperature['mean_confidence_after']:.1f}%, calibration error "
+    assert calibration + f"{100 * temperature['calibration_error_after']:.2f}%" in card
+    assert f"{record('best-mnist-1')['train_seconds'] / 60:.0f} minutes on two cores" in card
+    letters = record("pictures")["not_digits"]["letter"]["sure"]
+    assert f"of 40 drawn letters, {letters} are" in card
+
+
 def test_the_recorded_pictures_are_stated() -> None:
     found, before = record("pictures"), record("pictures-before")
 

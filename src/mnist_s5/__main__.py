@@ -283,7 +283,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--csv", type=_output, metavar="FILE", help="write the table of runs to this file")
     command.add_argument("--tensorboard", type=_output, metavar="DIR", help="write event files for TensorBoard")
 
-    command = commands.add_parser("predict", help="classify the digits in each image")
+    card = "docs/model_card.md says how the network was trained, how accurate it is, and what it is not for."
+    command = commands.add_parser("predict", help="classify the digits in each image", epilog=card)
     command.set_defaults(call=predict)
     command.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders, or patterns")
     command.add_argument("--json", action="store_true", help="print one JSON object per image")
