@@ -28,7 +28,7 @@ import mnist_s5 as s5
 from mnist_s5.metrics import History
 from mnist_s5.training.recipes import Recipe
 
-TARGET = 99.35  # percent, as in time_to_accuracy.py
+TARGET = 99.35  # percent: where the assignment's own log ends
 FAST = s5.get_recipe("fast")
 WITH_SGD = replace(FAST, muon=False, weight_decay=0.0)
 GRID = {32: (0.02, 0.03, 0.04, 0.08), 64: (0.02, 0.03, 0.04, 0.06, 0.12), 128: (0.03, 0.06, 0.12, 0.24)}
