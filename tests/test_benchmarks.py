@@ -158,7 +158,7 @@ def test_mnist_c_scores_the_pretrained_network_and_those_of_runs(
     s5.fit(s5.get_recipe("fast", "sample", epochs=0.1), few, few, seed=3, device="cpu", folder=tmp_path)
     pretrained, own = benchmark.main([tmp_path])["networks"]
     assert (pretrained["recipe"], own["recipe"], own["seed"]) == ("pretrained", "fast", 3)
-    assert own["clean"] == s5.read_runs(tmp_path.parent)["test_accuracy"][0]
+    assert own["clean"] == s5.read_runs(tmp_path)["test_accuracy"][0]
     assert pretrained["mean"] == statistics.fmean(pretrained["accuracies"].values()) > own["mean"]
 
 
