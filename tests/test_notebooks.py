@@ -197,6 +197,19 @@ def test_takes_the_time_that_it_states(
         assert texts(executed[cell.id]) == texts(cell), cell.id
     has_bf16 = s5.get_recipe("fast").dtype(s5.get_device()) != s5.get_recipe("reference").dtype("cpu")
     assert seconds < (120 if has_bf16 else 240)
+    if "scaling_out" in metrics:
+        starts_from_a_terminal(folder)
+
+
+def starts_from_a_terminal(run: Path) -> None:
+    """Run the script of 09 as its text says: with a new state, it trains, and started again, it has nothing to do."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "training.py"]
+    for epochs in (["epoch 1", "epoch 1"], []):
+        words = [*command, "--state", "mine.pt", "--epochs", "1"]
+        done = subprocess.run(words, cwd=run, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert re.findall(r"epoch \d", done.stdout) == epochs
+        assert (run / "mine.pt").exists()
 
 
 def texts(cell: nbformat.NotebookNode) -> str:
