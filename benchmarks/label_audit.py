@@ -42,7 +42,6 @@ def main(path: Path) -> dict[str, Any]:
     return {
         "asked": len(asked),
         "mistakes": rows,
-        "for_network": sum(row.get("for_prediction", 0) >= MAJORITY for row in rows),
         "rejected_labels": len(rejected),
         "rejected_but_predicted": sum(int(predicted[index]) == int(labels[index]) for index in rejected),
     }

@@ -16,20 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from record import record
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from skimage.feature import canny
-from torch import nn
 from tqdm import tqdm
 
 import mnist_s5 as s5
 from mnist_s5.data.loaders import DeviceLoader
-from mnist_s5.metrics import read_metrics
 
 Array = np.ndarray  # float [N, 28, 28], from 0 (background) to 1 (stroke)
 Corruption = Callable[[Array, np.random.Generator], Array]
-CENTER = 13.5
 PIXELS = np.arange(28)
 
 
@@ -51,11 +47,10 @@ def warp(images: Array, matrices: Array, shift_px: Array | float = 0.0) -> Array
         matrices: Float [N, 2, 2].
         shift_px: Float [N, 2], or 0.
     """
-    theta = np.zeros((len(images), 2, 3))
+    theta = np.zeros((len(images), 2, 3), np.float32)
     theta[:, :, :2] = matrices
-    theta[:, :, 2] = np.asarray(shift_px) / CENTER
-    grid = F.affine_grid(torch.from_numpy(theta), [len(images), 1, 28, 28], align_corners=True)
-    return F.grid_sample(torch.from_numpy(images[:, None]), grid, align_corners=True)[:, 0].numpy()
+    theta[:, :, 2] = np.asarray(shift_px) / 14  # half of the side is 1
+    return s5.apply_affine(torch.from_numpy(images[:, None]), torch.from_numpy(theta))[:, 0].numpy()
 
 
 def matrix(a: Array | float, b: Array | float, c: Array | float, d: Array | float, n: int) -> Array:
@@ -220,26 +215,20 @@ def corrupt(dataset: s5.DigitDataset, corruption: Corruption) -> s5.DigitDataset
     return s5.DigitDataset(torch.from_numpy(data), dataset.targets, dataset.name)
 
 
-def accuracies(model: nn.Module, test_sets: dict[str, s5.DigitDataset], device: torch.device) -> dict[str, float]:
-    """Return the accuracy in percent on each test set."""
-    return {
-        name: s5.test(model, device, DeviceLoader(test_set, device=device), progress=False).accuracy
-        for name, test_set in test_sets.items()
-    }
-
-
 def main(folders: list[Path]) -> dict[str, Any]:
     """Score all networks, and return what to record."""
     device, clean = s5.get_device(), s5.load_mnist("mnist")[1]
-    test_sets = {each.__name__: corrupt(clean, each) for each in tqdm(CORRUPTIONS, "corruptions")}
+    test_sets = {"clean": clean} | {each.__name__: corrupt(clean, each) for each in tqdm(CORRUPTIONS, "corruptions")}
     rows = []
     for folder in tqdm([None, *folders], "networks"):
-        model = s5.load_checkpoint(*[folder / "model.safetensors"] if folder else [])[0].to(device)
-        found = {"clean": s5.test(model, device, DeviceLoader(clean, device=device), progress=False).accuracy}
-        facts = read_metrics(folder) if folder else {"recipe": "pretrained", "seed": 1}
-        scores = accuracies(model, test_sets, device)
-        found |= {"recipe": facts["recipe"], "seed": facts["seed"], "accuracies": scores}
-        rows.append(found | {"mean": fmean(scores.values())})
+        model, about = s5.load_checkpoint(*[folder] if folder else [])
+        name, seed = (about["recipe"], about["seed"]) if folder else ("pretrained", None)
+        scores = {
+            kind: s5.test(model.to(device), device, DeviceLoader(test_set, device=device), progress=False).accuracy
+            for kind, test_set in test_sets.items()
+        }
+        rows.append({"recipe": name, "seed": seed, "clean": scores.pop("clean"), "accuracies": scores})
+        rows[-1]["mean"] = fmean(scores.values())
     return {"test_images": len(clean), "networks": rows}
 
 

@@ -162,6 +162,19 @@ def test_mnist_c_scores_the_pretrained_network_and_those_of_runs(
     assert pretrained["mean"] == statistics.fmean(pretrained["accuracies"].values()) > own["mean"]
 
 
+@pytest.mark.parametrize("benchmark", ["sgd"], indirect=True)
+def test_the_trials_of_sgd_are_recipes_and_the_best_of_a_whole_epoch_is_chosen(benchmark: ModuleType) -> None:
+    for _, epochs, changes in benchmark.TRIALS:
+        fields = {name: value for name, value in changes.items() if name != "weight_decay"}
+        recipe = replace(benchmark.WITH_SGD, epochs=epochs, **fields)
+        assert replace(recipe, muon=True) != replace(s5.get_recipe("fast"), epochs=epochs)
+    trials = [{"epochs": 1.0, "changes": each, "val_accuracy": 99.0} for each in benchmark.WHOLE for _ in range(2)]
+    trials[2]["val_accuracy"] = 99.3  # only one of its two seeds
+    trials[4]["val_accuracy"] = trials[5]["val_accuracy"] = 99.2
+    trials.append({"epochs": 0.5, "changes": benchmark.WHOLE[0], "val_accuracy": 99.9})
+    assert benchmark.chosen(trials) == benchmark.WHOLE[2]
+
+
 @pytest.mark.parametrize("benchmark", ["plot_corruptions"], indirect=True)
 def test_corruptions_are_drawn(benchmark: ModuleType) -> None:
     falling = {corruption.__name__: [95.0, 90.0, 80.0, 60.0, 50.0] for corruption in benchmark.CORRUPTIONS}

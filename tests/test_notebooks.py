@@ -229,8 +229,9 @@ def plausible(metrics: dict[str, Any]) -> None:
         assert max(data["class_counts"]) < 1.3 * min(data["class_counts"])
     if "history" in metrics:
         assert metrics["test_accuracy"] > 98
-        assert metrics["history"][-1]["epoch"] == metrics["epochs"]
-        assert len(metrics["history"]) >= 4
+        evaluated = [entry["epoch"] / metrics["epochs"] for entry in metrics["history"]]
+        assert evaluated[-1] == 1
+        assert all(min(abs(mark - found) for found in evaluated) < 0.01 for mark in (0.1, 0.2, 0.5))
     if "own_digits" in metrics:
         own = metrics["own_digits"]
         assert 40 < own["pictures"]["resized"] < 60

@@ -96,7 +96,7 @@ def test_readable(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         print(
             f"\n{path.stem}: {len(cells)} cells, {words[0]} words of prose, {words[0] / words[1]:.1f} per word of code"
         )
-    assert len(cells) <= 40
+    assert len(cells) <= 37
     assert 2 <= words[0] / words[1] <= 5
 
 

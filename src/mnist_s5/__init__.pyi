@@ -21,11 +21,11 @@ from .figures.images import (
 )
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
 from .figures.pad.widget import DrawingPad as DrawingPad
-from .files import course_path as course_path
+from .course import course_path as course_path, recorded as recorded
 from .jobs.compare import p_value as p_value, read_runs as read_runs
 from .jobs.parameters import check_parameters as check_parameters
 from .jobs.runs import find_weights as find_weights, new_run as new_run
-from .metrics import recorded as recorded, write_metrics as write_metrics
+from .metrics import write_metrics as write_metrics
 from .model import Net as Net
 from .pictures.classify import classify as classify
 from .pictures.find import find_digits as find_digits

@@ -29,17 +29,6 @@ def course_folder() -> Path:
     return folder.parent if folder.name == "notebooks" else here
 
 
-def course_path(path: str) -> Path:
-    """Return a path in the course: from the installed package if it has a copy, otherwise from the checkout."""
-    package = Path(__file__).parent
-    return package / path if (package / path).exists() else package.parents[1] / path
-
-
-def runs_folder() -> Path:
-    """Return where new runs go: $MNIST_S5_RUNS, or `runs` in the working folder, or next to `notebooks`."""
-    return Path(os.environ.get("MNIST_S5_RUNS") or course_folder() / "runs")
-
-
 def to_write_error(error: OSError, path: Path) -> OSError:
     """Return a WriteError if there is a fix for this error, otherwise the error itself."""
     fix = next((fix for codes, fix in _FIXES.items() if error.errno in codes), "")

@@ -1,4 +1,4 @@
-"""What a run measured: metrics.json, the history of `fit`, and the recorded runs. Does not import torch."""
+"""What a run measured: metrics.json, and the history of `fit`. Does not import torch."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import atomic_write, course_path
+from .files import atomic_write
 
 
 class MetricsError(RuntimeError):
@@ -45,13 +45,6 @@ class History(list[Evaluation]):
         self.dataset = dataset
 
 
-def recorded(name: str) -> tuple[History, dict[str, Any]]:
-    """Return the history (empty for a comparison) and everything else that benchmarks/results/NAME.json records."""
-    metrics = json.loads(course_path(f"benchmarks/results/{name}.json").read_text())
-    evaluations = [Evaluation(**entry) for entry in metrics.get("history", ())]
-    return History(evaluations, metrics.get("dataset", "unknown")), metrics
-
-
 def sha256(*parts: bytes) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of the parts, one after another."""
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
@@ -66,26 +59,20 @@ def source_sha256() -> str:
 
 
 def _processor() -> dict[str, str]:
-    """Return the processor's name, and on x86 Linux its family and model, as virtual machines hide the name."""
-    path = Path("/proc/cpuinfo")
-    found = re.findall(r"^(cpu family|model|model name)\s*: (.+)", path.read_text(), re.M) if path.exists() else ()
-    return dict(found) or {"model name": platform.processor()}
+    """Return the processor's name; on x86 Linux also its family, its model, and its instructions for bfloat16."""
+    text = path.read_text() if (path := Path("/proc/cpuinfo")).exists() else ""
+    found = dict(re.findall(r"^(cpu family|model|model name)\s*: (.+)", text, re.M))
+    instructions = {"bfloat16": " ".join(sorted({*re.findall(r"\b(?:avx512|amx)_bf16\b", text)}))}
+    return found | instructions if found else {"model name": platform.processor()}
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, the versions of the packages, and the hash of the course's source.
-
-    If torch was imported, also its number of threads, and the processor's instructions for bfloat16.
-    """
+    """Return the processor, the versions of the packages, the hash of the course's source, and torch's threads."""
     versions = {"python": platform.python_version()}
     versions |= {package: version(package) for package in ("torch", "torchvision", "mnist-s5")}
-    facts: dict[str, Any] = {"machine": platform.machine(), "processor": _processor(), "versions": versions}
-    facts["source_sha256"] = source_sha256()
-    if torch := sys.modules.get("torch"):  # metrics can be written without it
-        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        instructions = [name for name in ("avx512_bf16", "amx_bf16") if able.get(name)]
-        facts |= {"threads": torch.get_num_threads(), "bf16_instructions": instructions}
-    return facts
+    facts = {"machine": platform.machine(), "versions": versions, "source_sha256": source_sha256()}
+    torch = sys.modules.get("torch")  # metrics can be written without it
+    return facts | {"processor": _processor()} | ({"threads": torch.get_num_threads()} if torch else {})
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:

@@ -389,7 +389,7 @@ def test_evaluating_more_often_changes_only_the_history(few: Sets, tmp_path: Pat
 @pytest.mark.parametrize("wrong", [-0.1, 1.5, math.nan, 100])
 def test_evaluations_are_at_fractions_of_the_run(few: Sets, wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"^evaluate_at contains .*\. Pass fractions of the run, from 0 to 1\.$"):
-        run(few, evaluate_at=iter([0.5, wrong]))
+        run(few, evaluate_at=(0.5, wrong))
 
 
 @pytest.mark.fault(19, "a learning rate that makes the loss infinite")

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from ..course import recorded
 from ..data.digits import DigitDataset, load_mnist, normalize
 from ..data.download import data_folder, local_file
 from ..data.loaders import DeviceLoader
 from ..device import seed_everything
-from ..metrics import recorded
 from ..model import Net
 from ..training.checkpoint import load_checkpoint
 from ..training.loops import predict

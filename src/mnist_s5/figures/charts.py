@@ -11,7 +11,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
-from ..metrics import History, recorded
+from ..course import recorded
+from ..metrics import History
 from . import BLUE, GRAY, ORANGE, SMALL, TALL, WIDE, AltTextFigure, check_not_empty, in_default_style, new_figure
 
 Line = tuple[Sequence[float] | Sequence[str], Sequence[float]]  # x and y

@@ -15,15 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import (
-    MODEL_FILE,
-    PRETRAINED_WEIGHTS,
-    atomic_write,
-    course_folder,
-    course_path,
-    runs_folder,
-    to_write_error,
-)
+from ..course import course_path, runs_folder
+from ..files import MODEL_FILE, PRETRAINED_WEIGHTS, atomic_write, course_folder, to_write_error
 from ..messages import did_you_mean
 from ..metrics import read_metrics, to_json
 from .parameters import RunError, declared, local_path, parameters_cell, read_notebook

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..course import runs_folder
 from ..data.digits import DigitDataset
-from ..files import atomic_write, runs_folder
+from ..files import atomic_write
 from .read import ImageError, image_files, listed
 
 

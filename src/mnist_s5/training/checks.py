@@ -5,7 +5,6 @@
 
 import sys
 from dataclasses import fields
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,6 @@ _MUST_BE = {  # every other field is True or False
 
 def _describe(value: object) -> str:
     return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def check_steps(steps: int | None) -> None:
-    """Raise ValueError unless it is None or an integer of at least 1."""
-    if steps is not None and (not isinstance(steps, Integral) or steps < 1):
-        raise ValueError(f"steps={steps!r} is invalid. It must be an integer of at least 1, or None.")
 
 
 def check_batch(images: object, labels: object, batch: str) -> None:

@@ -3,7 +3,7 @@
 import math
 import operator
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -146,13 +146,12 @@ def _build(
     return model, train_loader, test_loader, optimizer, scheduler
 
 
-def _spans(evaluate_at: Iterable[float], total_steps: int, steps_per_epoch: int) -> list[tuple[int, int]]:
+def _spans(evaluate_at: Sequence[float], total_steps: int, per_epoch: int) -> list[tuple[int, int]]:
     """Return the parts of a run between evaluations: the number of steps before and after each."""
-    fractions = list(evaluate_at)
-    if wrong := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
+    if wrong := [fraction for fraction in evaluate_at if not 0 <= fraction <= 1]:
         raise ValueError(f"evaluate_at contains {wrong[0]!r}. Pass fractions of the run, from 0 to 1.")
-    marks = {round(fraction * total_steps) for fraction in fractions}
-    return list(pairwise(sorted(marks | {*range(0, total_steps, steps_per_epoch), total_steps})))
+    marks = {round(fraction * total_steps) for fraction in evaluate_at}
+    return list(pairwise(sorted(marks | {*range(0, total_steps, per_epoch), total_steps})))
 
 
 def fit(
@@ -165,7 +164,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = True,
     network: Network = Net,
-    evaluate_at: Iterable[float] = (),
+    evaluate_at: Sequence[float] = (),
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
     """Train a network with a recipe, and evaluate it on the test set at least after each epoch (for plotting only).
@@ -202,30 +201,30 @@ def fit(
     seed, device = operator.index(seed), get_device(device)
     network_facts = describe_network(partial(make_model, recipe, network), device) if folder else {}
     model, train_loader, test_loader, optimizer, scheduler = _build(recipe, network, seed, train_set, test_set, device)
-    steps_per_epoch, total_steps = len(train_loader), recipe.steps(len(train_loader))
-    spans = _spans(evaluate_at, total_steps, steps_per_epoch)
+    per_epoch, total_steps = len(train_loader), recipe.steps(len(train_loader))
+    spans = _spans(evaluate_at, total_steps, per_epoch)
     facts = describe_run(recipe, seed, train_set, test_set) | network_facts
     parts = {"model": getattr(model, "_orig_mod", model), "optimizer": optimizer, "scheduler": scheduler}
     run = RunFolder(folder, facts, describe_environment(device, recipe, train_loader, model), parts) if folder else None
     history = History(run.restore(resume) if run else [], train_set.name)
     criterion = partial(smoothed_nll_loss, smoothing=recipe.label_smoothing)
     options: dict[str, Any] = {"scheduler": scheduler, "dtype": recipe.dtype(device), "progress": progress}
-    for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / steps_per_epoch)):
+    for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / per_epoch)):
         seed_everything(seed, epoch)
         train_loader.epoch = epoch  # type: ignore[union-attr]  # torch's DataLoader does not use it
         batches = iter(train_loader)
-        for start, stop in (span for span in spans if span[0] // steps_per_epoch == epoch):
+        for start, stop in (span for span in spans if span[0] // per_epoch == epoch):
             learning_rate, began = scheduler.get_last_lr()[0], time.perf_counter()
             try:
                 trained = train(model, device, batches, optimizer, criterion, steps=stop - start, **options)
                 seconds = time.perf_counter() - began
                 tested = test(model, device, test_loader, progress=progress)
             except FloatingPointError as error:
-                after = f" after step {earlier}" if (earlier := start % steps_per_epoch) else ""
-                place = f"Recipe {recipe.name}, epoch {epoch + 1}{after}"
+                earlier = start % per_epoch
+                place = f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {earlier}" * (earlier > 0)
                 raise FloatingPointError(f"{place}, {str(error)[:1].lower()}{str(error)[1:]}") from None
-            history.append(Evaluation(stop / steps_per_epoch, float(learning_rate), *trained, *tested, seconds))
-            print(f"epoch {history[-1].epoch:5.2f} of {total_steps / steps_per_epoch:.2f}  {history[-1]}", flush=True)
+            history.append(Evaluation(stop / per_epoch, float(learning_rate), *trained, *tested, seconds))
+            print(f"epoch {history[-1].epoch:5.2f} of {total_steps / per_epoch:.2f}  {history[-1]}", flush=True)
         if run:
             run.save(history)
     if run:

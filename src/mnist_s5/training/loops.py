@@ -7,6 +7,7 @@ needs no closure.
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from numbers import Integral
 from operator import length_hint
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from ..device import Device, keep_freed_memory
-from .checks import check_batch, check_loss, check_model, check_output, check_steps, check_training, explained
+from .checks import check_batch, check_loss, check_model, check_output, check_training, explained
 
 Batches = Iterable[Any]  # of (images float32 [N, 1, 28, 28], labels int64 [N]): a DataLoader, a DeviceLoader, or a list
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (log_probs [N, 10], labels [N]) to a scalar
@@ -136,7 +137,8 @@ def _batches(
     loader: Batches, device: torch.device, kind: str, steps: int | None, progress: bool | None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of the batch ("Step 3"), the images, and the labels, checked and moved to the device."""
-    check_steps(steps)
+    if steps is not None and (not isinstance(steps, Integral) or steps < 1):
+        raise ValueError(f"steps={steps!r} is invalid. It must be an integer of at least 1, or None.")
     total = min(filter(None, (length_hint(loader), steps)), default=None)  # unknown for a generator
     hidden = not (_is_watched() if progress is None else progress)
     bar = tqdm(islice(loader, steps), kind, total, leave=False, file=sys.stdout, mininterval=0.5, disable=hidden)
