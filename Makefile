@@ -20,7 +20,7 @@ endif
 endif
 CORE := 01_data_visualization 02_training 03_summary
 
-.PHONY: again help run test bench faults exercises homework notebooks lint lock address .venv
+.PHONY: again help run test bench faults exercises homework notebooks site lint lock address .venv
 
 help:
 	@echo "make run        execute the three core notebooks into runs/"
@@ -31,6 +31,7 @@ help:
 	@echo "make homework   write the exercise notebooks without their solutions into homework/"
 	@echo "make lint       check style and types"
 	@echo "make notebooks  execute the notebooks in place, on full MNIST"
+	@echo "make site       build the course's website into site/"
 	@echo "make lock       update requirements.lock to the newest packages (needs uv)"
 	@echo "make address    write the repository's address (git's origin, or REPO=owner/name) into its files"
 	@echo "make .venv      only set up .venv"
@@ -56,6 +57,11 @@ homework: .venv
 
 notebooks: .venv
 	@$(BIN)/python scripts/execute_notebooks.py
+
+site: .venv/docs
+	@rm -rf site .venv/doctrees
+	@$(BIN)/python -m sphinx -W --keep-going -q -d .venv/doctrees -c docs . site
+	@echo "The website is in site/. Open site/index.html in a browser."
 
 lint: .venv
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -86,3 +92,9 @@ again:
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
 	@printf %s "$(CURDIR)" > .venv/installed
+
+.venv/docs: .venv/installed
+	@PATH="$$PWD/$(BIN):$$PATH"; \
+	uv pip install -q --python $(BIN)/python --no-build-isolation -e ".[docs]" 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[docs]"
+	@touch .venv/docs

@@ -22,7 +22,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "channels last": {"channels_last": True},
     "bfloat16": {"use_bf16": True},
     "batches of 128": {"batch_size": 128},
-    "one cycle, 3 × the rate, Nesterov": {"schedule": "one_cycle", "nesterov": True, "learning_rate": 0.03},
+    "one cycle, 3 × learning rate, Nesterov": {"schedule": "one_cycle", "nesterov": True, "learning_rate": 0.03},
     "He initialization": {"init": "he"},
     "scaling, translation": {"crop_prob": 0.0, "scale_jitter": 0.1, "translate_px": 2.0},
     "label smoothing": {"label_smoothing": 0.05},

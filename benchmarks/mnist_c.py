@@ -1,9 +1,10 @@
-"""MNIST-C's fifteen corruptions: python benchmarks/mnist_c.py RUN ...
+"""MNIST-C's fifteen corruptions: python benchmarks/mnist_c.py [RUN ...]
 
-Scores the pretrained network, and the network in each run's folder, on MNIST's 10,000 test digits with each
-corruption, and writes results/mnist_c.json. The definitions and severities are those of Mu and Gilmer 2019,
-arXiv:1906.02337, and of the code that they published, google-research/mnist-c. This is another implementation, for
-whole batches, with other random numbers. With the same random numbers, the images differ by at most one gray level.
+Scores the network in each run's folder, or the pretrained one, on MNIST's 10,000 test digits with each corruption, and
+writes results/mnist_c.json. The scores of other networks in this file are kept. The definitions and
+severities are those of Mu and Gilmer 2019, arXiv:1906.02337, and of the code that they published,
+google-research/mnist-c. This is another implementation, for whole batches, with other random numbers. With the same
+random numbers, the images differ by at most one gray level.
 Nothing was chosen with these scores.
 """
 
@@ -220,15 +221,26 @@ def main(folders: list[Path]) -> dict[str, Any]:
     device, clean = s5.get_device(), s5.load_mnist("mnist")[1]
     test_sets = {"clean": clean} | {each.__name__: corrupt(clean, each) for each in tqdm(CORRUPTIONS, "corruptions")}
     rows = []
-    for folder in tqdm([None, *folders], "networks"):
+    for folder in tqdm(folders or [None], "networks"):
         model, about = s5.load_checkpoint(*[folder] if folder else [])
         name, seed = (about["recipe"], about["seed"]) if folder else ("pretrained", None)
         scores = {
             kind: s5.test(model.to(device), device, DeviceLoader(test_set, device=device), progress=False).accuracy
             for kind, test_set in test_sets.items()
         }
-        rows.append({"recipe": name, "seed": seed, "clean": scores.pop("clean"), "accuracies": scores})
+        rows.append(
+            {
+                "recipe": name,
+                "seed": seed,
+                "epochs": about["epochs"],
+                "clean": scores.pop("clean"),
+                "accuracies": scores,
+            }
+        )
         rows[-1]["mean"] = fmean(scores.values())
+    new = [(row["recipe"], row["seed"], row["epochs"]) for row in rows]
+    old = s5.recorded("mnist_c")[1]["networks"]
+    rows += [row for row in old if (row["recipe"], row["seed"], row.get("epochs", 20)) not in new]
     return {"test_images": len(clean), "networks": rows}
 
 

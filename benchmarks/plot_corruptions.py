@@ -23,7 +23,7 @@ STYLES = {  # records, color, and line style of each recipe; earlier means befor
 
 def recorded_accuracies(name: str) -> list[dict[str, list[float]]]:
     """Return the accuracies for each corruption and strength, of each recorded seed."""
-    paths = sorted((DOCS.parent / "benchmarks" / "results").glob(f"{name}-[0-9].json"))
+    paths = sorted((DOCS.parent / "benchmarks" / "results").glob(f"{name}-[0-9]*.json"))
     seeds = [s5.recorded(path.stem)[1].get("corruptions") for path in paths]
     if not seeds or None in seeds:
         command = f"python benchmarks/train.py {name.removesuffix('-mnist')} mnist 1"

@@ -1,9 +1,10 @@
 """Write the repository's address into the files that need it.
 
 python scripts/address.py [ADDRESS], where ADDRESS is owner/name or a URL for git. The default is git's origin.
-The notebooks' setup cells get the address from which Colab installs the course, the README its badges, and
-pyproject.toml its URL. With --check ADDRESS, only compare the notebooks with the address, as CI does. With
---if-missing ADDRESS, write it only if they have none, as the workflow of a hosted copy does.
+The notebooks' setup cells get the address from which Colab installs the course, and their first cells a link to their
+page of the website. The README gets its badges and links, and pyproject.toml its URL. With --check ADDRESS, only
+compare the notebooks with the address, as CI does. With --if-missing ADDRESS, write it only if they have none, as the
+workflow of a hosted copy does.
 """
 
 import json
@@ -18,14 +19,23 @@ UNKNOWN = "<the course's git address>"
 IN_NOTEBOOK = r'ADDRESS = \\"([^"\\]*)\\"'
 
 
+def website(address: str) -> str:
+    """Return the address of the website that the workflow publishes, or "" if the repository is not on GitHub."""
+    match = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", address)
+    return f"https://{match[1].lower()}.github.io/{match[2]}" if match else ""
+
+
 def badges(address: str) -> str:
-    """Return the README's CI badge and the links that open the notebooks in Colab, for a repository on GitHub."""
-    if not address.startswith("https://github.com/"):
+    """Return the README's CI badge and its links to the website and to Colab, for a repository on GitHub."""
+    site = website(address)
+    if not site:
         return ""
     repo = address.removeprefix("https://github.com/")
     colab = f"https://colab.research.google.com/github/{repo}/blob/main/notebooks"
     links = " · ".join(f"[{notebook.stem[:2]}]({colab}/{notebook.name})" for notebook in NOTEBOOKS)
     return f"""[![CI]({address}/actions/workflows/ci.yml/badge.svg)]({address}/actions/workflows/ci.yml)
+[Read the course]({site}/course.html) · [Draw a digit]({site}/) · [Break a training loop]({site}/break.html)
+
 Open in Colab: {links}
 """
 
@@ -37,6 +47,19 @@ def replace(path: Path, pattern: str, text: str) -> None:
     if count != 1:
         sys.exit(f"{path.name} has {count} places for the address instead of one. Restore it from git.")
     path.write_text(new, encoding="utf-8", newline="\n")
+
+
+def link_to_website(path: Path, site: str) -> None:
+    """Write the link to a notebook's page of the website into its first cell, in place of an earlier one."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    first = notebook["cells"][0]
+    text = re.sub(r"\n\n\*\*On the web:\*\*[^\n]*", "", "".join(first["source"]))
+    if site:
+        text += f"\n\n**On the web:** [this notebook]({site}/notebooks/{path.stem}.html)"
+        if path.stem.endswith("debugging"):
+            text += f", and [a page that trains while you break it]({site}/break.html)"
+    first["source"] = text.splitlines(keepends=True)
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def origin() -> str:
@@ -83,6 +106,8 @@ def main(repo: str) -> None:
         [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks" / "exercises").glob("*.ipynb")]
     ):
         replace(notebook, IN_NOTEBOOK, json.dumps(f'ADDRESS = "{address}"')[1:-1])
+    for notebook in NOTEBOOKS:
+        link_to_website(notebook, website(address))
     replace(
         ROOT / "README.md", r"<!-- badges -->.*<!-- /badges -->", f"<!-- badges -->\n{badges(address)}<!-- /badges -->"
     )

@@ -18,10 +18,11 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 HOW = """# Exercises {number}
 
-{count} exercises for [{title}](../{notebook}.ipynb), about {minutes} minutes. Replace `raise NotImplementedError` \
-with your code, and run the cell. It checks your function on random inputs, and prints whether it is correct, or which \
-mistake it makes. A correct function then runs on real digits. Do not change the inputs, unless the task asks for it. \
-If you are stuck, open the hint{or_solution} under each task."""
+{count} exercises for [{title}](../{notebook}.ipynb), about {minutes} minutes. Replace each \
+`raise NotImplementedError` with your code, and run the cell. It checks your function or class on random inputs, and \
+prints whether it is correct, or which mistake it makes. A correct answer then runs on real digits, and you see what \
+it does. Do not change the inputs, unless the task asks for it. If you are stuck, open the hint{or_solution} under \
+each task."""
 
 TASK = """## {title}
 
@@ -76,7 +77,7 @@ def cells_of(name: str, each: Exercise, solutions: bool) -> list[nbformat.Notebo
     identity = name.replace("_", "-")
     return [
         new_markdown_cell((TASK + SOLUTION * solutions).format(code=each.code(), **about), id=f"{identity}-task"),
-        new_code_cell(f"{each.stub()}\n\n\ncheck({name})", id=identity),
+        new_code_cell(f"{each.stub()}\n\n\ncheck({each.solution.__name__})", id=identity),
     ]
 
 

@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 from test_project import script
 from torch import Tensor, nn
 
+import mnist_s5 as s5
 from mnist_s5.exercises import LESSONS, RESULTS, Exercise, check, exercise, exercises, real
 
 ALL = {name: each for lesson in LESSONS for name, each in exercises(lesson).items()}
@@ -28,8 +29,17 @@ make = script("make_exercises")
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
-def test_two_to_four_a_notebook(lesson: str) -> None:
-    assert 2 <= len(exercises(lesson)) <= 4
+def test_two_to_six_a_notebook(lesson: str) -> None:
+    assert 2 <= len(exercises(lesson)) <= 6
+
+
+def test_the_readme_states_their_number() -> None:
+    assert f"(notebooks/exercises/), {len(ALL)} in total" in (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_they_become_harder_in_02() -> None:
+    difficulties = [each.difficulty for each in exercises("02_training").values()]
+    assert difficulties == sorted(difficulties)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -39,7 +49,7 @@ def test_the_solution_passes_and_each_mistake_is_named(name: str) -> None:
     assert len(each.mistakes) >= 3
     for message, wrong in each.mistakes.items():
         assert each.judge(wrong) == message
-        assert re.fullmatch(r"[A-Z].{20,120}[.]", message)
+        assert re.fullmatch(r"[A-Z(].{20,120}[.?]", message)
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -68,7 +78,7 @@ def test_homework_has_no_solutions(tmp_path: Path) -> None:
 
 def test_the_result_of_a_list_is_shown_on_real_digits() -> None:
     function = ALL["shift_to_center"].solution
-    assert real.shift_to_center(lambda image: list(function(image))) == real.shift_to_center(function)
+    assert real.shift_to_center(lambda image: list(function(image)))[0] == real.shift_to_center(function)[0]
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -78,7 +88,7 @@ def test_the_notebooks_hold_what_is_promised(lesson: str) -> None:
         cells = {cell.id: cell.source for cell in notebook.cells}
         stub, task = cells[name.replace("_", "-")], cells[f"{name.replace('_', '-')}-task"]
         assert "raise NotImplementedError" in stub
-        assert stub.endswith(f"check({name})")
+        assert stub.endswith(f"check({ALL[name].solution.__name__})")
         assert len(stub.splitlines()) <= 15
         assert re.search(r"[●○]{3} · about \d+ minutes", task)
         assert task.count("<details>") == task.count("</details>") == 2
@@ -98,9 +108,9 @@ def test_a_stub_is_not_solved_yet_and_the_solution_shown_is_right(name: str) -> 
         "Optimizer": Optimizer, "itertools": itertools, "Callable": Callable,
     }  # fmt: skip
     exec(ALL[name].stub(), names)
-    assert ALL[name].judge(names[name]) == "Not solved yet."
+    assert ALL[name].judge(names[ALL[name].solution.__name__]) == "Not solved yet."
     exec(ALL[name].code(), names)
-    assert ALL[name].judge(names[name]) == ""
+    assert ALL[name].judge(names[ALL[name].solution.__name__]) == ""
 
 
 def minimum_by_loops(images: Tensor, means: Tensor) -> Tensor:
@@ -109,6 +119,14 @@ def minimum_by_loops(images: Tensor, means: Tensor) -> Tensor:
 
 def farthest_by_loops(images: Tensor, means: Tensor) -> Tensor:
     return torch.tensor([max(range(10), key=lambda n: float(((image - means[n]) ** 2).sum())) for image in images])
+
+
+def loss_with_gradient(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> Tensor:
+    loss = F.nll_loss(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss
 
 
 def step_and_then_backward(model: nn.Module, optimizer: Any, images: Tensor, labels: Tensor) -> float:
@@ -369,7 +387,66 @@ def sorted_share(n: int, rank: int, world_size: int, seed: int, epoch: int) -> T
     return share_in_blocks(n, rank, world_size, seed, epoch).sort().values
 
 
+class ListOfLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)]
+
+
+class NotAModule:
+    pass
+
+
+class OtherNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3))
+
+
+class BatchNormalized(s5.Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(32)
+
+
+class WithoutForward(s5.Net):
+    forward = None  # type: ignore[assignment]
+
+
+class ViewOfOtherSize(s5.Net):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv2(F.relu(self.conv1(x))), 2))
+        return F.log_softmax(
+            self.fc2(F.relu(self.fc1(F.relu(self.conv4(F.relu(self.conv3(x)))).view(-1, 4096)))), dim=1
+        )
+
+
+class BiasForgotten(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(outputs, inputs) - 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight.T
+
+
 WRITTEN = [  # the exercise, what a learner wrote, and the expected message
+    ("net", ListOfLayers, "The layers in the plain list convs are not registered"),
+    ("net", NotAModule, "must inherit from nn.Module"),
+    ("net", OtherNames, "There is no parameter conv1.weight. Use the names of the task"),
+    ("net", BatchNormalized, "parameters that the task does not have, such as bn1.bias"),
+    ("net", WithoutForward, "The class raises TypeError"),
+    (
+        "net",
+        ViewOfOtherSize,
+        r"The input of fc1 is \[12, 4096\]. It must be \[3, 4096\]: a pooling is missing before it",
+    ),
+    ("net", lambda: s5.Net().double().float().requires_grad_(False), "no gradient flows through the result"),
+    ("linear", BiasForgotten, "There is no parameter bias"),
+    ("linear", nn.Linear, "The code uses F.linear. Solve this task without it"),
+    ("linear", lambda inputs, outputs: nn.Linear(inputs, outputs, bias=False), "There is no parameter bias"),
+    ("wilson_interval", lambda correct, digits: ALL["wilson_interval"].solution(torch.tensor(correct), digits), ""),
+    ("training_step", loss_with_gradient, "requires a gradient. `.item\\(\\)` turns it into a plain number"),
     ("nearest_mean", minimum_by_loops, ""),
     ("shift_to_center", lambda image: (14 - center_by_scipy(image)[0], 3), "expected|result"),
     ("occlusion", forgot_to_copy, "expected|changes its input"),
@@ -737,7 +814,53 @@ def wilson_by_roots(correct: int, digits: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+class NetOfModules(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)
+        self.conv3, self.conv4 = nn.Conv2d(64, 128, 3), nn.Conv2d(128, 256, 3)
+        self.pool, self.relu, self.flatten = nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()
+        self.fc1, self.fc2, self.end = nn.Linear(4096, 50), nn.Linear(50, 10), nn.LogSoftmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.relu(self.conv2(self.relu(self.conv1(x)))))
+        x = self.pool(self.relu(self.conv4(self.relu(self.conv3(x)))))
+        return self.end(self.fc2(self.relu(self.fc1(self.flatten(x)))))
+
+
+class NetByView(s5.Net):
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.max_pool2d(self.conv2(self.conv1(x).relu()), 2).clamp(min=0)
+        x = torch.max_pool2d(torch.relu(self.conv4(torch.relu_(self.conv3(x)))), (2, 2)).view(-1, 16 * 256)
+        logits = self.fc2(self.fc1(x).relu())
+        return logits - logits.logsumexp(dim=-1, keepdim=True)
+
+
+class LinearByKaiming(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("ni,oi->no", x, self.weight) + self.bias
+
+
+class LinearByRand(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight, self.bias = (
+            nn.Parameter((2 * torch.rand(size) - 1) / math.sqrt(inputs)) for size in ((outputs, inputs), (outputs,))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight.t())
+
+
 IDIOMS: dict[str, list[Callable[..., Any]]] = {  # at least two other correct solutions for each exercise
+    "net": [NetOfModules, NetByView],
+    "linear": [LinearByKaiming, LinearByRand],
     "shift_to_center": [center_by_scipy, center_by_grid],
     "occlusion": [occlusion_as_a_batch, occlusion_with_padding],
     "neighbors_vote": [vote_by_counter, vote_by_one_hot],
@@ -827,22 +950,34 @@ def without_mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         cached.cache_clear()
 
 
+DRAWN = (  # the exercises that end with a figure
+    "shifted", "nearest_mean", "convolved", "linear", "net", "training_step", "confusion", "threshold",
+    "shift_to_center", "occlusion", "learning_rate", "orthogonalized",
+)  # fmt: skip
 LONG = ("training_step", "accumulated_step")  # they train for several seconds
 
 
 @pytest.mark.usefixtures("without_mnist")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ALL])
-def test_a_correct_answer_runs_on_real_digits(name: str) -> None:
+def test_a_correct_answer_runs_on_real_digits(name: str, tmp_path: Path) -> None:
     with torch.random.fork_rng():
-        said = getattr(real, name)(ALL[name].solution)
+        shown = getattr(real, name)(ALL[name].solution)
+    said = shown[0] if isinstance(shown, tuple) else shown
     assert re.fullmatch(r"[A-Z6].*[^.\d]\d.*[.]", said)
     assert len(said) < 150
     assert "nan" not in said
+    assert isinstance(shown, tuple) == (name in DRAWN)
+    if isinstance(shown, tuple):
+        shown[1].savefig(tmp_path / "figure.png")
+        assert max(map(len, shown[1].get_suptitle().splitlines())) < 80  # as wide as the figure
+        assert name in ("learning_rate", "orthogonalized") or "embedded sample" in shown[1].alt
 
 
 @pytest.mark.usefixtures("without_mnist")
 def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixture[str]) -> None:
-    check(ALL["confusion"].solution)
+    figure = check(ALL["confusion"].solution)
+    assert figure is not None
+    assert "predictions are wrong" in figure.alt
     assert capsys.readouterr().out.startswith(
         "confusion: Correct for 20 random inputs.\nThe most common mistake of the"
     )
@@ -862,6 +997,25 @@ def test_check_prints_records_and_knows_its_exercises(capsys: pytest.CaptureFixt
     assert RESULTS.pop("normalized")
     with pytest.raises(ValueError, match=r"no exercise counted_twice. Choose from normalized,.*paired_p_value"):
         check(counted_twice)
+
+
+def test_the_answer_is_printed_only_if_the_mistake_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    def negative_log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
+        return -log_probs[:, labels].mean()
+
+    for _ in range(2):
+        assert check(negative_log_likelihood) is None
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("Which one value do you need from the first row?")
+    assert second == f"{first} Use log_probs[torch.arange(len(labels)), labels]."
+    assert RESULTS.pop("negative_log_likelihood") is False
+
+
+def test_the_linear_layer_equals_pytorchs() -> None:
+    ours, theirs = ALL["linear"].solution(7, 3), nn.Linear(7, 3)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(5, 7)
+    torch.testing.assert_close(ours(x), theirs(x))
 
 
 def test_a_mistake_is_added_below_its_exercise() -> None:

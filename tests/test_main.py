@@ -324,10 +324,15 @@ def test_predict_does_not_import_torchvision() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_a_reader_that_ends_early_is_no_error() -> None:
-    """As in `mnist-s5 doctor | head -1`."""
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_a_reader_that_ends_early_is_no_error(unbuffered: str) -> None:
+    """As in `mnist-s5 doctor | head -1`. With a buffer, everything is written at the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "mnist_s5", "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mnist_s5", "doctor"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
     ) as command:
         assert command.stdout
         command.stdout.close()

@@ -17,7 +17,7 @@ ROOT = PACKAGE.parents[1]
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
 # Imports point only to layers that come later. The core begins with training.
 LAYERS = [
-    "__main__", "doctor", "exercises", "jobs", "figures", "pictures", "course",
+    "__main__", "doctor", "exercises", "jobs", "figures", "live", "pictures", "course",
     "training", "data", "metrics", "model", "device", "files", "messages",
 ]  # fmt: skip
 CORE = LAYERS[LAYERS.index("training") :]

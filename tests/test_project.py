@@ -80,7 +80,7 @@ def test_conda_environment_is_in_step_with_pyproject() -> None:
     (line,) = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     match = re.fullmatch(r"-e \.\[([\w,]+)\]", line)
     assert match
-    optional = {"ray", "tensorboard"}  # few people need these
+    optional = {"ray", "tensorboard", "docs"}  # few people need these
     assert set(match[1].split(",")) == set(PROJECT["optional-dependencies"]) - optional
 
 
@@ -180,6 +180,7 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
     for name in ("someone/course", "someone-else/course2"):
         assert address(repo, name).returncode == 0
         course = f"https://github.com/{name}"
+        site = "https://{}.github.io/{}".format(*name.split("/"))
         assert tomllib.loads((repo / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": course}
         readme = (repo / "README.md").read_text()
         assert f"{course}/actions/workflows/ci.yml" in readme
@@ -190,11 +191,31 @@ def test_address_is_written_everywhere_and_again(tmp_path: Path) -> None:
             )
             if re.match(r"\d", notebook.name):
                 assert f"github/{name}/blob/main/notebooks/{notebook.name}" in readme
+                assert first_cell(notebook).count(f"{site}/notebooks/{notebook.stem}.html") == 1
+        assert f"]({site}/)" in readme
+        assert first_cell(repo / "notebooks" / "05_debugging.ipynb").count(f"{site}/break.html") == 1
     assert "someone/course)" not in readme
+    assert "someone.github.io" not in readme + first_cell(repo / "notebooks" / "05_debugging.ipynb")
     for name in ("no address", "https://github.com/someone", "https://github.com/someone/course/issues"):
         done = address(repo, name)
         assert done.returncode == 1
         assert "REPO=owner/name" in done.stderr
+
+
+def test_only_a_repository_on_github_has_a_website(tmp_path: Path) -> None:
+    repo = copy_of_the_repo(tmp_path / "repo")
+    lessons = sorted((repo / "notebooks").glob("[0-9]*.ipynb"))
+    before = [first_cell(lesson) for lesson in lessons]
+    readme = (repo / "README.md").read_text()
+    for name in ("someone/course", "https://git.example.org/someone/course"):
+        assert "someone.github.io" not in readme + "".join(before)
+        assert address(repo, name).returncode == 0
+    assert [first_cell(lesson) for lesson in lessons] == before
+    assert (repo / "README.md").read_text() == readme
+
+
+def first_cell(notebook: Path) -> str:
+    return nbformat.read(notebook, as_version=4).cells[0].source
 
 
 def address(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,9 @@ def test_links_resolve(path: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(prose(path))):
         if re.match(r"https?:", target):
             assert re.fullmatch(r"https://[\w.-]+\.\w{2,}(/\S*)?", target), target
+            continue
+        if target.startswith("attachment:"):
+            assert target.removeprefix("attachment:") in nbformat.read(path, 4).cells[0].attachments
             continue
         name, _, anchor = target.partition("#")
         goal = (path.parent / name).resolve() if name else path
@@ -115,12 +119,22 @@ def first_use(term: str) -> str:
 def test_each_term_is_linked_at_its_first_use() -> None:
     terms = re.findall(r"^## (.+)$", GLOSSARY.read_text(), re.MULTILINE)
     assert terms == sorted(terms, key=str.casefold)
-    linked = re.findall(r"glossary\.md#([\w-]+)\)", "\n".join(map(prose, LESSONS)))
+    texts = re.sub(r"^\*\*New terms:\*\*.*$", "", "\n".join(map(prose, LESSONS)), flags=re.MULTILINE)
+    linked = re.findall(r"glossary\.md#([\w-]+)\)", texts)
     for term in terms:
         anchor = term.lower().replace(" ", "-")
         assert linked.count(anchor) == 1, term
         if term not in PLAIN_WORDS:
             assert f"](../docs/glossary.md#{anchor})" in first_use(term), term
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_last_cell_lists_the_new_terms(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    before = notebook.cells[-1].source
+    runpy.run_path(str(ROOT / "scripts" / "new_terms.py"))["update"](notebook)
+    assert notebook.cells[-1].source == before
+    assert "**New terms:**" in before
 
 
 def everything_written() -> str:

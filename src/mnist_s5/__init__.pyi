@@ -15,12 +15,17 @@ from .figures.charts import (
     panels as panels, reliability_diagram as reliability_diagram, strip_plot as strip_plot,
     train_test_plot as train_test_plot,
 )
+from .figures.guess import Guess as Guess
 from .figures.images import (
     confusion_matrix as confusion_matrix, data_visualization as data_visualization,
     digit_as_numbers as digit_as_numbers, image_grid as image_grid, image_map as image_map,
 )
 from .figures.network import architecture as architecture, layer_table as layer_table, model_summary as model_summary
-from .figures.pad.widget import DrawingPad as DrawingPad
+from .figures.steps import (
+    channel_sum as channel_sum, filter_steps as filter_steps, filters_and_maps as filters_and_maps,
+)
+from .figures.drawing_pad import DrawingPad as DrawingPad
+from .figures.watch import Watch as Watch
 from .course import course_path as course_path, recorded as recorded
 from .jobs.compare import p_value as p_value, read_runs as read_runs
 from .jobs.parameters import check_parameters as check_parameters
@@ -29,7 +34,6 @@ from .metrics import write_metrics as write_metrics
 from .model import Net as Net
 from .pictures.classify import classify as classify
 from .pictures.find import find_digits as find_digits
-from .pictures.ways import readings as readings
 from .pictures.own import load_digits as load_digits
 from .training.checkpoint import load_checkpoint as load_checkpoint
 from .training.fit import (

@@ -314,7 +314,9 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # for a terminal without Unicode
     args = _parser().parse_args(argv)
     try:
-        return args.call(args)
+        status = args.call(args)
+        sys.stdout.flush()  # a pipe without a reader fails here, and not at exit, where nobody could catch it
+        return status
     except ModuleNotFoundError as error:
         extra = error.name in ("ray", "tensorboard")
         fix = f"pip install 'mnist-s5[{error.name}]'" if extra else "mnist-s5 doctor"

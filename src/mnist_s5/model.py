@@ -8,7 +8,7 @@ class Net(nn.Module):
     """The network of the reference (the published course assignment that this course reimplements), unchanged.
 
     It takes normalized digits, float [N, 1, 28, 28], and returns log-probabilities, float [N, 10]. The comments in
-    `forward` give the side of the feature maps | the side of the receptive field, both in pixels.
+    `forward` give the width of the feature maps in pixels, before and after.
     """
 
     def __init__(self) -> None:
@@ -21,10 +21,10 @@ class Net(nn.Module):
         self.fc2 = nn.Linear(50, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv1(x))  # 28>26 | 1>3
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # 26>24>12 | 3>5>6
-        x = F.relu(self.conv3(x))  # 12>10 | 6>10
-        x = F.relu(F.max_pool2d(self.conv4(x), 2))  # 10>8>4 | 10>14>16
+        x = F.relu(self.conv1(x))  # 28>26
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # 26>24>12
+        x = F.relu(self.conv3(x))  # 12>10
+        x = F.relu(F.max_pool2d(self.conv4(x), 2))  # 10>8>4
         x = x.flatten(start_dim=1)  # 4*4*256 = 4096
         x = F.relu(self.fc1(x))
         return F.log_softmax(self.fc2(x), dim=1)

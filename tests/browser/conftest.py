@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -11,11 +12,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from drawings import Lab, OpenPad, run
+from drawings import KERNEL, Lab, OpenPad, run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -38,6 +40,12 @@ def chromium() -> Iterator["Browser"]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def build() -> SimpleNamespace:
+    """The names of docs/pages/build.py."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "docs" / "pages" / "build.py")))
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +85,6 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"JupyterLab did not start: {log.read_text()}")
 
 
-KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 CODE = """
 import mnist_s5 as s5
 model, _ = s5.load_checkpoint()

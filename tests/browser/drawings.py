@@ -88,6 +88,9 @@ def swipe(fingers: "CDPSession", points: Points) -> None:
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
 class Lab(NamedTuple):
     url: str
     folder: Path

@@ -78,7 +78,7 @@ def test_receptive_fields_do_not_depend_on_the_weights(seed: int) -> None:
 
 
 def test_the_drawing_tells_every_layer(net: s5.Net) -> None:
-    picture = s5.architecture(net)
+    picture = s5.architecture(net, torch.zeros(28, 28, dtype=torch.uint8))
     for part in ("593,200", "conv4: 256×8×8", "fc2: 10"):
         assert part in picture.alt
 
@@ -110,7 +110,7 @@ class Direct(nn.Module):
 
 def test_each_parameter_is_counted_once() -> None:
     assert [step.parameters for step in s5.layer_table(Direct())] == [0, 7840, 110, 0]
-    assert "7,950 parameters" in s5.architecture(Direct()).get_suptitle()
+    assert "7,950 parameters" in s5.architecture(Direct(), torch.zeros(28, 28, dtype=torch.uint8)).get_suptitle()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The kernel's side of the drawing pad. tests/browser has the front end."""
 
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,55 +15,209 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mnist_s5 as s5
-from mnist_s5.figures.pad import widget as pad
-from mnist_s5.figures.pad.widget import DrawingPad
-from mnist_s5.pictures.distance import distance_to_digits
+from mnist_s5 import live
+from mnist_s5.figures import drawing_pad as pad
+from mnist_s5.figures.drawing_pad import DrawingPad
+from mnist_s5.figures.in_browser import PAD, encode_weights, runs_in_browser
 from mnist_s5.pictures.find import CONFIDENT
 
 
-def drawing(value: int = 255) -> memoryview:
-    pixels = np.zeros((280, 280), np.uint8)
-    pixels[60:220, 130:150] = value
-    return memoryview(pixels.tobytes())
+def digit(value: int = 255) -> Tensor:
+    """Return a straight 1, uint8 [28, 28]."""
+    image = torch.zeros(28, 28, dtype=torch.uint8)
+    image[4:24, 13:15] = value
+    return image
 
 
-def ask(widget: DrawingPad, buffer: memoryview | None = None, **message: Any) -> tuple[dict[str, Any], list[bytes]]:
+@pytest.fixture(scope="module")
+def pretrained() -> s5.Net:
+    return s5.load_checkpoint()[0]
+
+
+def ask(widget: DrawingPad, image: Tensor | None = None, **message: Any) -> tuple[dict[str, Any], list[bytes]]:
     """Return the reply to a message, and its buffers."""
     replies: list[tuple[dict[str, Any], list[bytes]]] = []
     widget.send = lambda content, buffers: replies.append((content, buffers))
-    widget._handle_custom_msg({"kind": "predict", "id": 0.5} | message, [buffer or drawing()])
+    pixels = (digit() if image is None else image).numpy().tobytes()
+    widget._handle_custom_msg({"kind": "predict", "id": 0.5} | message, [memoryview(pixels)])
     (reply,) = replies
     assert reply[0]["id"] == 0.5
     return reply
 
 
-def test_the_reply_holds_the_image_the_probabilities_and_the_maps(net: s5.Net) -> None:
+class Raises(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise KeyError("x")
+
+
+def tell(widget: DrawingPad, image: Tensor | None) -> list[dict[str, Any]]:
+    """Say that something was drawn, or that the pad is empty. Returns the replies."""
+    replies: list[dict[str, Any]] = []
+    widget.send = lambda content, buffers: replies.append(content)
+    buffers = [] if image is None else [memoryview(image.numpy().tobytes())]
+    widget._handle_custom_msg({"kind": "drawn", "id": 0}, buffers)
+    return replies
+
+
+def test_the_reply_holds_the_probabilities_and_the_maps(net: s5.Net) -> None:
     widget = DrawingPad(net.train())
     assert widget.image is widget.probabilities is None
     reply, buffers = ask(widget)
-    assert widget.image is not None
-    assert widget.image.shape == (28, 28)
-    images = s5.normalize(widget.image)[None, None]
+    torch.testing.assert_close(widget.image, digit())
+    images = s5.normalize(digit())[None, None]
     with torch.no_grad():
         torch.testing.assert_close(widget.probabilities, net(images)[0].exp())
         conv2 = net.conv2(F.relu(net.conv1(images)))[0].relu()
+    assert widget.probabilities is not None
     assert reply["probabilities"] == widget.probabilities.tolist()
-    assert reply["doubt"] == pytest.approx(float(distance_to_digits(widget.image[None])))
-    assert reply["doubt"] < 1  # a straight 1
     shapes = [(layer["name"], layer["count"], layer["height"], layer["width"]) for layer in reply["layers"]]
     conv = [("conv1", 32, 26, 26), ("conv2", 64, 24, 24), ("conv3", 128, 10, 10), ("conv4", 256, 8, 8)]
     assert shapes == [*conv, ("fc1", 50, 1, 1)]
-    assert buffers[0] == widget.image.numpy().tobytes()
-    shown = torch.frombuffer(bytearray(buffers[2]), dtype=torch.uint8).view(64, 24, 24)
-    torch.testing.assert_close(shown.float(), conv2 * 255 / conv2.max(), atol=1.01, rtol=0)
-    assert [len(buffer) for buffer in buffers[1:]] == [n * h * w for _, n, h, w in shapes]
+    torch.testing.assert_close(torch.frombuffer(bytearray(buffers[1]), dtype=torch.float32).view(64, 24, 24), conv2)
+    assert [len(buffer) for buffer in buffers] == [4 * n * h * w for _, n, h, w in shapes]
 
 
-def test_a_drawing_may_be_unlike_the_training_digits(net: s5.Net) -> None:
-    grid = np.zeros((280, 280), np.uint8)
-    grid[60:220, 60:220:50] = grid[60:220:50, 60:220] = 255
-    grid = np.maximum.reduce([np.roll(grid, (y, x), (0, 1)) for y in range(12) for x in range(12)])
-    assert ask(DrawingPad(net), memoryview(grid.tobytes()))[0]["doubt"] > 1
+def test_only_an_unchanged_net_runs_in_the_browser(net: s5.Net) -> None:
+    assert runs_in_browser(net)
+    assert runs_in_browser(net.to(memory_format=torch.channels_last))
+    assert not runs_in_browser(Strange())
+    assert not runs_in_browser(Remembers())
+    hooked = s5.Net()
+    hooked.conv2.register_forward_hook(lambda *_: None)
+    assert not runs_in_browser(hooked)
+    wider, padded, odd, replaced = (s5.Net() for _ in range(4))
+    wider.fc2 = nn.Linear(50, 11)
+    padded.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+    odd.conv1 = type("Conv2d", (nn.Conv2d,), {"forward": lambda self, x: super(nn.Conv2d, self).forward(x).tanh()})(
+        1, 32, 3
+    )
+    replaced.conv1.forward = lambda images: -images  # type: ignore[method-assign]
+    assert not any(map(runs_in_browser, (wider, padded, odd, replaced)))
+
+
+def test_the_weights_are_sent_and_sent_again_when_they_change(net: s5.Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
+    assert DrawingPad(Strange()).weights == b""
+    widget = DrawingPad(net)
+    assert len(widget.weights) == 4 * 593_200
+    assert len(widget.pretrained) == 593_200 + 7 * 540  # its biases and scales are floats
+    assert len(widget.known) == 8 + 4_000 * 50
+    sent: list[bytes] = []
+    widget.observe(lambda change: sent.append(change["new"]), "weights")
+    assert tell(widget, digit()) == []
+    assert sent == []
+    with torch.no_grad():
+        net.fc2.bias[7] = 100
+    assert tell(widget, digit()) == []
+    assert np.frombuffer(sent[0], np.float32)[537] == 100  # the last but two of 540 biases
+    assert widget.probabilities is not None
+    assert widget.probabilities[7] == pytest.approx(1)
+
+
+def test_the_small_weights_give_the_same_outputs(pretrained: s5.Net) -> None:
+    data = encode_weights(pretrained, small=True)
+    scales = np.frombuffer(data, np.float32, 540, 4 * 540)
+    last = np.frombuffer(data, np.int8)[-500:].reshape(10, 50) * scales[-10:, None]
+    expected = pretrained.fc2.weight.detach().numpy()
+    np.testing.assert_allclose(last, expected, atol=np.abs(expected).max() / 250)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What is displayed in a notebook with a front end, one after another at each place."""
+    places: dict[str, list[Any]] = {}
+
+    def display(value: Any, *, display_id: str, update: bool, **_: Any) -> None:
+        if not display_id.endswith("-words"):
+            assert update == (display_id in places)
+            places.setdefault(display_id, []).append(value["text/plain"] if isinstance(value, dict) else value)
+
+    monkeypatch.setattr(pad, "display", display)
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
+    return places
+
+
+def test_figures_follow_the_drawing(net: s5.Net, shown: dict[str, list[Any]]) -> None:
+    widget = DrawingPad(net)
+
+    def follower(image: Tensor) -> Any:
+        return s5.image_grid([image], [""], f"Sum {int(image.sum())}", None)
+
+    widget.follow(follower)
+    assert tell(widget, digit()) == []
+    (first,) = shown.values()
+    assert first[0] == "Draw a digit on the pad."
+    assert first[1].startswith(f"Sum {int(digit().sum())}.")
+    widget.follow(follower)  # the cell is run again
+    assert tell(widget, digit(100)) == []
+    first, second = shown.values()
+    assert first[2:] == ["Another function named follower draws its figure now."]
+    assert [text.split(".")[0] for text in second] == [f"Sum {int(digit(value).sum())}" for value in (255, 100)]
+    assert tell(widget, None) == []  # the pad is empty again
+    assert widget.image is None
+    assert (len(first), len(second)) == (3, 2)
+
+
+def test_a_function_that_fails_says_so_at_its_place_and_stops_no_other(
+    net: s5.Net, shown: dict[str, list[Any]]
+) -> None:
+    widget = DrawingPad(net)
+
+    def half(image: Tensor) -> str:
+        if image.max() < 255:
+            raise ValueError("Too dark")
+        return "not a figure"
+
+    widget.follow(half)
+    widget.follow(partial(torch.sum))
+    assert tell(widget, digit()) == tell(widget, digit(100)) == []
+    one, other = shown.values()
+    assert one[1:] == ["not a figure", "half raised ValueError: Too dark. Fix it, and run its cell again."]
+    assert [int(each) for each in other[1:]] == [int(digit(value).sum()) for value in (255, 100)]
+    with pytest.raises(ValueError, match="Too dark"):
+        widget.follow(half)
+    assert len(widget.followers) == 2
+    assert len(shown) == 2
+    assert widget.probabilities is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "said"),
+    [
+        (None, None, "Expected a network, got a NoneType. Pass one, such as Net() or load_checkpoint()[0]."),
+        (s5.Net, None, "Expected a network, got the class Net."),
+        ((s5.Net(), {}), None, "Expected a network, got a tuple."),
+        (s5.Net(), torch.zeros(1, 28, 28), "Expected example to be uint8 [28, 28], got float32 [1, 28, 28]."),
+    ],
+)
+def test_a_wrong_argument_is_refused(model: Any, example: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        DrawingPad(model, example=example)
+
+
+def test_an_example_takes_the_place_of_a_drawing(net: s5.Net) -> None:
+    widget = DrawingPad(net, example=digit())
+    torch.testing.assert_close(widget.image, digit())
+    assert widget.probabilities is not None
+    tell(widget, digit(99))
+    torch.testing.assert_close(widget.image, digit(99))
+    tell(widget, None)
+    torch.testing.assert_close(widget.image, digit())
+
+
+@pytest.mark.parametrize("model", [s5.Net(), nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(dim=1))])
+def test_a_figure_takes_the_place_of_the_pad_if_there_is_an_example(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(pad, "display", shown.append)
+    DrawingPad(model, example=digit())._ipython_display_()
+    assert "until you draw. The network says: " in shown[0].alt
+    with pytest.raises(NotImplementedError):
+        DrawingPad(model)._ipython_display_()
+    DrawingPad(model, example=digit()).follow(lambda image: s5.image_grid([image], [""], "A digit", None))
+    assert shown[1].alt.startswith("A digit.")
 
 
 class Strange(nn.Module):
@@ -84,7 +240,7 @@ def test_your_own_network_is_used_in_eval_mode_and_left_as_it_is() -> None:
     first, buffers = ask(widget)
     assert first == ask(widget)[0]
     assert [(layer["name"], layer["count"]) for layer in first["layers"]] == [("conv", 10), ("same", 10)]
-    assert [len(buffer) for buffer in buffers] == [784, 10, 10]
+    assert [len(buffer) for buffer in buffers] == [40, 40]
     assert (model.training, model.conv.training, model.drop.training) == (True, False, True)
     assert not any(module._forward_hooks for module in model.modules())
     with torch.no_grad():
@@ -116,7 +272,7 @@ def test_a_message_of_another_form_is_answered(net: s5.Net, tmp_path: Path) -> N
     widget = DrawingPad(net, tmp_path)
     replies: list[dict[str, Any]] = []
     widget.send = lambda content, buffers: replies.append(content)
-    for message, buffers in (({}, []), ({"kind": "keep"}, [drawing()]), ({"kind": "predict"}, [memoryview(b"x" * 3)])):
+    for message, buffers in (({}, []), ({"kind": "keep"}, []), ({"kind": "predict"}, [memoryview(b"x" * 3)])):
         widget._handle_custom_msg(message, buffers)
     assert len(replies) == 3
     assert all("error" in reply for reply in replies)
@@ -126,25 +282,29 @@ def test_a_message_of_another_form_is_answered(net: s5.Net, tmp_path: Path) -> N
 def test_without_anywidget_the_fix_is_named() -> None:
     program = "import sys; sys.modules['anywidget'] = None; import mnist_s5 as s5; s5.DrawingPad"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "The drawing pad needs anywidget. Run: pip install anywidget. Then restart the kernel." in done.stderr
+    assert (
+        "The drawing pad and the guesses need anywidget. Run: pip install anywidget. Then restart the kernel."
+        in done.stderr
+    )
 
 
 def test_a_network_without_layers_or_parameters() -> None:
     model = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(10), nn.LogSoftmax(dim=1))
     reply, buffers = ask(DrawingPad(model))
     assert reply["layers"] == []
-    assert len(buffers) == 1
+    assert buffers == []
     assert sum(reply["probabilities"]) == pytest.approx(1)
 
 
 def test_every_error_is_a_sentence_in_the_pad(net: s5.Net) -> None:
     widget = DrawingPad(net)
     ask(widget)
-    assert ask(widget, drawing(0)) == ({"error": "There is nothing to see. Draw a digit.", "id": 0.5}, [])
-    assert widget.image is widget.probabilities is None
     with torch.no_grad():
         net.fc2.bias.fill_(torch.nan)
     assert "The network returns NaN" in ask(widget)[0]["error"]
+    assert widget.image is widget.probabilities is None
+    assert "The network returns NaN" in tell(widget, digit())[0]["error"]
+    assert ask(DrawingPad(Raises()))[0]["error"] == "KeyError: 'x'"
     assert "log-probabilities" in ask(DrawingPad(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))))[0]["error"]
 
 
@@ -165,8 +325,14 @@ def test_keep_saves_the_image_with_its_label(net: s5.Net, tmp_path: Path, monkey
     monkeypatch.setattr(pad, "save_digit", save_digit)
     widget = DrawingPad(net, tmp_path)
     assert ask(widget, kind="keep", label=3)[0]["text"] == f"Kept as 3. 1 digit in {tmp_path}."
-    reply, _ = ask(widget, drawing(200), kind="keep", label=4)
+    reply, _ = ask(widget, digit(200), kind="keep", label=4)
     assert reply["text"] == f"Kept as 4. 2 digits in {tmp_path}."
+    assert reply["name"] == "4/200.png"
+    assert ask(widget, kind="undo_keep", name="4/200.png")[0]["text"] == f"Not kept. 1 digit in {tmp_path}."
+    (tmp_path / "3" / "0.png").touch()
+    for name in ("4/200.png", "3/0.png", "../3/0.png"):  # dropped before, and not kept by this pad
+        assert "has not kept that digit" in ask(widget, kind="undo_keep", name=name)[0]["error"]
+    assert len(list(tmp_path.rglob("*.png"))) == 2
     (tmp_path / "5").touch()
     assert "error" in ask(widget, kind="keep", label=5)[0]
 
@@ -175,7 +341,7 @@ def test_keep_saves_the_image_with_its_label(net: s5.Net, tmp_path: Path, monkey
 def test_text_takes_the_place_of_the_pad_if_nobody_can_draw(
     net: s5.Net, monkeypatch: pytest.MonkeyPatch, somebody: bool
 ) -> None:
-    monkeypatch.setattr(pad, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=somebody)))
+    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=somebody)))
     widget = DrawingPad(net)
     data, _ = widget._repr_mimebundle_()
     assert (widget.comm is not None) == somebody == ("application/vnd.jupyter.widget-view+json" in data)
@@ -183,4 +349,4 @@ def test_text_takes_the_place_of_the_pad_if_nobody_can_draw(
 
 
 def test_the_pad_is_as_sure_as_predict() -> None:
-    assert f"not_sure: {CONFIDENT}," in Path(pad.__file__).with_name("pad.js").read_text()
+    assert f"not_sure: {CONFIDENT}," in (PAD / "pad.js").read_text()

@@ -603,6 +603,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")  # one cluster at a time
 def test_ray_gives_the_same_metrics_seed_by_seed(tmp_path: Path, cluster: str) -> None:
     trains = "import mnist_s5 as s5\nrecipe = s5.get_recipe('fast', 'sample', epochs=0.05)\n"
     trains += "s5.fit(recipe, *s5.load_mnist('sample'), seed=count, device='cpu', folder=run_dir)"
@@ -619,6 +620,7 @@ def test_ray_gives_the_same_metrics_seed_by_seed(tmp_path: Path, cluster: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")  # one cluster at a time
 def test_a_node_that_has_other_data_or_another_course_is_an_error(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from mnist_s5.pictures.find import FoundDigit
 from mnist_s5.pictures.page import find_page
 from mnist_s5.pictures.read import ImageError
 from mnist_s5.pictures.reading import Reading
-from mnist_s5.pictures.ways import best_of
+from mnist_s5.pictures.ways import best_of, readings
 
 Sample = tuple[s5.DigitDataset, s5.DigitDataset]
 Points = list[tuple[float, float]]
@@ -237,13 +237,13 @@ def test_a_probable_digit_that_is_unlike_the_training_digits_is_not_sure() -> No
 
 
 def test_the_ways_that_were_tried_are_returned() -> None:
-    tried, scale = s5.readings(three_on_one_line())
+    tried, scale = readings(three_on_one_line())
     assert scale == 1
     assert [reading.how for reading in tried][:2] == ["even background", "one broken digit"]
     best = best_of(tried)
     assert best.how == "without lines"
     assert [each.near for each in best.digits] == [True] * 3
-    assert len(s5.readings(bar())[0]) == 1
+    assert len(readings(bar())[0]) == 1
 
 
 def test_faint_digits_beside_strong_ones_are_found() -> None:
@@ -334,7 +334,7 @@ def test_a_page_of_small_digits_is_read_with_more_pixels(sample: Sample) -> None
         for column in range(20):
             digit = sample[1].data[100 * (column % 10) + row].numpy()
             page[150 + 340 * row :, 150 + 170 * column :][:84, :84] -= np.kron(digit // 2, np.ones((3, 3), np.uint8))
-    _, scale = s5.readings(page)
+    _, scale = readings(page)
     assert scale < 3  # of 3.75
     found = s5.classify(s5.load_checkpoint()[0], page)
     assert len(found) == 160
@@ -366,7 +366,7 @@ def test_a_picture_is_turned_only_if_digits_are_found_then(monkeypatch: pytest.M
     for index, label in enumerate([2, 4, 7]):
         sheet.digit(label, (60 + 70 * index, 45, 95 + 70 * index, 105), 5)
     page = np.rot90(sheet.picture()).copy()
-    assert {reading.turns for reading in s5.readings(page)[0]} == {3}
+    assert {reading.turns for reading in readings(page)[0]} == {3}
     tried = ways._tried
 
     def without_one(rgb: np.ndarray, name: str, scale: float, turns: int = 0) -> list[Reading]:
@@ -376,7 +376,7 @@ def test_a_picture_is_turned_only_if_digits_are_found_then(monkeypatch: pytest.M
         return found
 
     monkeypatch.setattr(ways, "_tried", without_one)
-    assert {reading.turns for reading in s5.readings(page)[0]} == {0}
+    assert {reading.turns for reading in readings(page)[0]} == {0}
 
 
 def test_one_digit_on_its_side_is_not_sure() -> None:

@@ -394,7 +394,8 @@ def test_evaluations_are_at_fractions_of_the_run(few: Sets, wrong: Any) -> None:
 
 @pytest.mark.fault(19, "a learning rate that makes the loss infinite")
 def test_a_run_that_diverges_names_recipe_epoch_and_step(fault: Fault, sample: Sets, few: Sets) -> None:
-    said = r"^Recipe reference, epoch \d, step \d+: the loss is NaN or infinite.*Lower the learning rate"
+    said = r"^Recipe reference, epoch \d, steps \d+ to \d+\. In this part, "
+    said += r"Step \d+: the loss is NaN or infinite.*Lower the learning rate"
     fault.refused(FloatingPointError, said, lambda: run(few, recipe="reference", learning_rate=1e4))
     model = s5.Net()
     nn.init.constant_(model.fc2.bias, math.nan)

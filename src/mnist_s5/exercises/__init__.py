@@ -3,13 +3,14 @@
 import ast
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
 from textwrap import dedent, shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,16 +18,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from ..figures import AltTextFigure
+
 LESSONS = sorted(path.stem[2:] for path in Path(__file__).parent.glob("ex[0-9]*.py"))  # the names of the notebooks
 TRIALS = 20
 MakeInputs = Callable[[torch.Generator], tuple[Any, ...]]  # returns random inputs for a solution
 
 RESULTS: dict[str, bool | None] = {}  # results of `check` in this session; None if it was interrupted
+LAST: dict[str, str] = {}  # the last mistake that `check` named for each exercise
 
 
 @dataclass
 class Exercise:
-    """An exercise: its solution, task text, and known wrong answers, each with the message shown to the student."""
+    """An exercise: its solution, task text, and known wrong answers, each with the message shown to the student.
+
+    The solution is a function, or a class that inherits from nn.Module.
+    """
 
     solution: Callable[..., Any]
     title: str
@@ -37,7 +45,9 @@ class Exercise:
     make_inputs: MakeInputs
     result: Callable[..., Any] = lambda function, *inputs: function(*inputs)  # what `judge` compares
     forbidden: Mapping[Callable[..., Any], str] = field(default_factory=dict)  # torch's functions, and how to name them
+    trials: int = TRIALS  # how many random inputs
     mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)  # by message, what `check` adds if it has to repeat it
     _known: dict[Callable[..., Any], list[tuple[Any, Any]]] = field(default_factory=dict)  # outcomes of our functions
 
     def mistake(self, message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -49,8 +59,14 @@ class Exercise:
 
         return register
 
-    def edit(self, message: str, old: str, new: str) -> None:
+    def edit(self, message: str, old: str, new: str, answer: str = "") -> None:
         """Register a wrong answer: the solution's code with one part replaced.
+
+        Args:
+            message: For students who submit it.
+            old: The part of the code.
+            new: What replaces it.
+            answer: For students who submit it again.
 
         Raises:
             ValueError: The part does not occur exactly once in the code.
@@ -59,8 +75,9 @@ class Exercise:
         if (times := code.count(old)) != 1:
             raise ValueError(f"{old!r} must occur once in the code of {name}, not {times} times.")
         defined: dict[str, Callable[..., Any]] = {}  # so that the exercise keeps its name in the module
-        exec(code.replace(old, new), self.solution.__globals__, defined)
+        exec(code.replace(old, new), vars(sys.modules[self.solution.__module__]), defined)
         self.mistakes[message] = defined[name]
+        self.answers[message] = answer
 
     def code(self) -> str:
         """Return the source of the solution, without its decorator."""
@@ -68,23 +85,38 @@ class Exercise:
         return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
     def stub(self) -> str:
-        """Return the signature and docstring of the solution, with a body that raises NotImplementedError."""
-        function = ast.parse(self.code()).body[0]
-        assert isinstance(function, ast.FunctionDef)
-        head = self.code().splitlines()[: function.body[0].end_lineno]
-        return "\n".join([*head, "    raise NotImplementedError  # replace this line"])
+        """Return the signature and docstring of the solution, with a body that raises NotImplementedError.
+
+        For a class, return its first line, and the same for each of its methods.
+        """
+        lines, solution = self.code().splitlines(), ast.parse(self.code()).body[0]
+
+        def unsolved(function: ast.AST) -> str:
+            assert isinstance(function, ast.FunctionDef)
+            first = function.body[0]
+            end = first.end_lineno if ast.get_docstring(function) else first.lineno - 1
+            indent = " " * first.col_offset
+            return "\n".join(
+                [*lines[function.lineno - 1 : end], f"{indent}raise NotImplementedError  # replace this line"]
+            )
+
+        if not isinstance(solution, ast.ClassDef):
+            return unsolved(solution)
+        methods = (each for each in solution.body if isinstance(each, ast.FunctionDef))
+        return f"{lines[0]}\n" + "\n\n".join(map(unsolved, methods))
 
     def judge(self, function: Callable[..., Any]) -> str:
         """Compare a function with the solution on random inputs. Return the mistake, or "" if it is correct."""
         try:
             found = self._outcomes(function)
-        except _Rejected as error:
+        except Rejected as error:
             return str(error)
         except (Exception, SystemExit) as error:  # a student's function can raise anything
             if isinstance(error, NotImplementedError) and not error.args:  # torch's errors of this type have a message
                 return "Not solved yet."
             said = shorten(str(error), 150) or "no message"
-            return f"The function raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
+            what = "class" if isinstance(self.solution, type) else "function"
+            return f"The {what} raises {type(error).__name__}: {said}. Call it yourself to see the traceback."
         wanted = self._known_outcomes(self.solution)
         if _alike(found, wanted):
             return ""
@@ -94,7 +126,8 @@ class Exercise:
         trial = next(n for n, pair in enumerate(zip(found, wanted, strict=True)) if not _alike(*pair))
         (got, inputs_after), (expected, expected_after) = found[trial], wanted[trial]
         if _alike(got, expected):
-            after = zip(inspect.signature(self.solution).parameters, inputs_after, expected_after, strict=True)
+            names = ["x"] if isinstance(self.solution, type) else inspect.signature(self.solution).parameters
+            after = zip(names, inputs_after, expected_after, strict=False)
             changed = next(_side_effect(*each) for each in after if not _alike(*each[1:]))
             # If the function returns nothing, there is no result to mention.
             return changed[0].upper() + changed[1:] if expected is None else f"The result is correct, but {changed}"
@@ -105,15 +138,18 @@ class Exercise:
         return f"For {which}, {_difference(expected, got)}"
 
     def _known_outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
-        """Return the outcomes of the solution or a known wrong answer. They are the same every time."""
+        """Return the outcomes of the solution or a known wrong answer, none if it is rejected. They never change."""
         if function not in self._known:
-            self._known[function] = self._outcomes(function)
+            try:
+                self._known[function] = self._outcomes(function)
+            except Rejected:  # its message is in the exception
+                self._known[function] = []
         return self._known[function]
 
     def _outcomes(self, function: Callable[..., Any]) -> list[tuple[Any, Any]]:
         """Return the function's result and its inputs after the call, for each trial."""
         outcomes = []
-        for trial in range(TRIALS):
+        for trial in range(self.trials):
             inputs = self.make_inputs(torch.Generator().manual_seed(trial))
             torch.manual_seed(trial)  # for random layers such as dropout
             dtype = torch.get_default_dtype()
@@ -121,20 +157,20 @@ class Exercise:
                 try:
                     outcomes.append((self.result(function, *inputs), inputs))
                     if not torch.is_grad_enabled():
-                        raise _Rejected("Gradients are still disabled after the call. Use `with torch.no_grad():`.")
+                        raise Rejected("Gradients are still disabled after the call. Use `with torch.no_grad():`.")
                     if torch.get_default_dtype() != dtype:
-                        raise _Rejected("The function changes torch's default dtype. Convert the tensors instead.")
+                        raise Rejected("The function changes torch's default dtype. Convert the tensors instead.")
                 finally:
                     torch.set_default_dtype(dtype)
         return outcomes
 
 
-class _Rejected(Exception):
-    """The function does something that the exercise forbids. The message says what."""
+class Rejected(Exception):
+    """An answer is wrong in a way that needs no comparison of results. The message is for the student."""
 
 
 class _Forbid(TorchFunctionMode):
-    """Raise _Rejected when one of these functions is called."""
+    """Raise Rejected when one of these functions is called."""
 
     def __init__(self, forbidden: Mapping[Callable[..., Any], str]) -> None:
         super().__init__()
@@ -142,7 +178,7 @@ class _Forbid(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in self.forbidden:
-            raise _Rejected(f"The function uses {self.forbidden[func]}. Solve this task without it.")
+            raise Rejected(f"The code uses {self.forbidden[func]}. Solve this task without it.")
         return func(*args, **(kwargs or {}))
 
 
@@ -157,27 +193,36 @@ def exercises(lesson: str) -> dict[str, Exercise]:
     return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
 
 
-def check(function: Callable[..., Any]) -> None:
-    """Print whether the function solves the exercise of the same name, or which mistake it makes.
+def check(function: Callable[..., Any]) -> "AltTextFigure | None":
+    """Print whether the function or class solves the exercise of the same name, or which mistake it makes.
 
-    A correct function is also called with real digits, and what it returns is printed, too.
+    A correct answer is also called with real digits, and what it does is printed.
+
+    Returns:
+        For some exercises, a figure of what it does, which a notebook shows below the cell.
 
     Raises:
         ValueError: No exercise has the function's name.
     """
     everything = {name: each for lesson in LESSONS for name, each in exercises(lesson).items()}
-    name = getattr(function, "__name__", str(function))
+    name = getattr(function, "__name__", str(function)).lower()
     if name not in everything:
         raise ValueError(f"There is no exercise {name}. Choose from {', '.join(everything)}.")
     RESULTS[name] = None
     mistake = everything[name].judge(function)
     RESULTS[name] = not mistake
-    print(f"{name}: {mistake or f'Correct for {TRIALS} random inputs.'}")
-    if not mistake:
-        try:
-            print(getattr(import_module(f"{__name__}.real"), name)(function))
-        except Exception as error:  # the function is correct for the random inputs, but may fail for many digits
-            print(f"On real digits, it raises {type(error).__name__}: {shorten(str(error), 150)}.")
+    answer = everything[name].answers.get(mistake, "") if LAST.get(name) == mistake else ""
+    LAST[name] = mistake
+    print(f"{name}: {mistake or f'Correct for {everything[name].trials} random inputs.'} {answer}".rstrip())
+    if mistake:
+        return None
+    try:
+        shown = getattr(import_module(f"{__name__}.real"), name)(function)
+    except Exception as error:  # the function is correct for the random inputs, but may fail for many digits
+        shown = f"On real digits, it raises {type(error).__name__}: {shorten(str(error), 150)}."
+    said, figure = shown if isinstance(shown, tuple) else (shown, None)
+    print(said)
+    return figure
 
 
 def random_int(generator: torch.Generator, low: int, high: int) -> int:
@@ -239,6 +284,8 @@ def _difference(expected: Any, got: Any) -> str:
         return "no gradient flows through the result. Return a tensor, without detach(), item(), or no_grad()."
     if gradients == [False, True] and isinstance(expected, Tensor):
         return "the result requires a gradient. Compute it inside `with torch.no_grad():`."
+    if gradients == [False, True] and _alike(expected, got.detach()):
+        return "the result is a tensor that requires a gradient. `.item()` turns it into a plain number."
     if isinstance(expected, Tensor) and isinstance(got, Tensor):
         if expected.shape != got.shape:
             none = " (no dimensions)" * (not expected.ndim)

@@ -47,9 +47,10 @@ normalized.edit(
     "x / 0.3081 - 0.1307",
 )
 normalized.edit(
-    "The division 0.1307 / 0.3081 comes first. Put the difference in parentheses: (x - 0.1307) / 0.3081.",
+    "Python divides before it subtracts. Which of the two has to come first here?",
     "(x - 0.1307) / 0.3081",
     "x - 0.1307 / 0.3081",
+    answer="Put the difference in parentheses: (x - 0.1307) / 0.3081.",
 )
 normalized.edit(
     "This is only scaled to the range 0 to 1. Subtract 0.1307, then divide by 0.3081.", "(x - 0.1307) / 0.3081", "x"

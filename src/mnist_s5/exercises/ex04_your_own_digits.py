@@ -243,6 +243,17 @@ wilson_interval.edit(
     "In Python, z**2 / 4 * n**2 multiplies by n². Write z**2 / (4 * n**2).", "(4 * digits**2)", "4 * digits**2"
 )
 wilson_interval.edit(
+    "In Python, z**2 / 2 * n multiplies by n, and z**2 / 4 * n**2 by n². Put the divisors in parentheses.",
+    "(2 * digits)\n    half = z * math.sqrt(p * (1 - p) / digits + z**2 / (4 * digits**2))",
+    "2 * digits\n    half = z * math.sqrt(p * (1 - p) / digits + z**2 / 4 * digits**2)",
+)
+wilson_interval.edit("(4 * n)**2 is 16 n². Write 4 * n**2.", "(4 * digits**2)", "(4 * digits) ** 2")
+wilson_interval.edit(
+    "In Python, a / 1 + b is a + b. Put the divisor 1 + z²/n in parentheses.",
+    "(middle - half) / scale, (middle + half) / scale",
+    "(middle - half) / 1 + z**2 / digits, (middle + half) / 1 + z**2 / digits",
+)
+wilson_interval.edit(
     "These are percentages. Return fractions of 1.",
     "(middle - half) / scale, (middle + half) / scale",
     "100 * (middle - half) / scale, 100 * (middle + half) / scale",

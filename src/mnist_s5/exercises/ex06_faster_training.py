@@ -89,6 +89,11 @@ learning_rate.edit(
     "1 - done",
 )
 learning_rate.edit(
+    "In Python, 1 - done / 0.8 divides only the fraction that is done. Put 1 - done in parentheses.",
+    "(1 - done) / 0.8",
+    "1 - done / 0.8",
+)
+learning_rate.edit(
     "The fall does not end at 0: it must go from the peak at 1/5 to 0 at the end, so divide by 0.8.",
     "(1 - done) / 0.8",
     "1 - (done - 0.2)",

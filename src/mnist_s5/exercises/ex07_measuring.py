@@ -27,6 +27,9 @@ def half_width(correct: int, digits: int) -> float:
 half_width.edit("This is one standard error, a 68% interval. For 95%, multiply by 1.96.", "1.96 * ", "")
 half_width.edit("The square root is missing.", "math.sqrt", "")
 half_width.edit("This uses 2 standard errors. Use 1.96.", "1.96", "2")
+half_width.edit(
+    "In Python, p * 1 - p is 0. Put 1 - p in parentheses.", "fraction * (1 - fraction)", "fraction * 1 - fraction"
+)
 half_width.edit("The number of digits is missing. Divide by it under the square root.", " / digits)", ")")
 half_width.edit("This is a fraction of 1. Return percentage points, 100 times as much.", "100 * ", "")
 half_width.edit("This is the whole width. Return half of it, the number after ±.", "100 * 1.96", "100 * 2 * 1.96")

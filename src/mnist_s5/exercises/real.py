@@ -1,10 +1,11 @@
 """What a correct answer does on real digits: a function for each exercise, with its name, that returns a sentence.
 
+Where a picture says more, it returns the sentence and a figure.
 The digits are MNIST's, if they are on this machine, and otherwise those of the embedded sample.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from functools import cache
 from io import StringIO
@@ -21,18 +22,26 @@ from ..data.digits import DigitDataset, load_mnist, normalize
 from ..data.download import data_folder, local_file
 from ..data.loaders import DeviceLoader
 from ..device import seed_everything
+from ..figures import AltTextFigure
+from ..figures.charts import line_plot
+from ..figures.images import confusion_matrix, image_grid
 from ..model import Net
 from ..training.checkpoint import load_checkpoint
 from ..training.loops import predict
 
 Function = Callable[..., Any]
+Shown = tuple[str, AltTextFigure]
 
 
 @cache
 def _digits() -> tuple[DigitDataset, DigitDataset]:
     here = local_file(data_folder() / "MNIST" / "raw", "train-images-idx3-ubyte")
     with redirect_stderr(StringIO()):  # the sentence names the digits
-        return load_mnist("auto" if here else "sample")
+        train_set, test_set = load_mnist("auto" if here else "sample")
+    if test_set.name == "sample":  # its digits are sorted by class
+        order = torch.randperm(len(test_set), generator=torch.Generator().manual_seed(1))
+        test_set.data, test_set.targets = test_set.data[order], test_set.targets[order]
+    return train_set, test_set
 
 
 @cache
@@ -51,6 +60,18 @@ def _confident() -> tuple[Tensor, Tensor]:
     return confidence, predicted == labels
 
 
+@torch.no_grad()
+def _predicted(images: Tensor) -> Tensor:
+    """Return the predictions of the pretrained network for bytes [N, 28, 28]."""
+    return load_checkpoint()[0](normalize(images[:, None])).argmax(dim=1)
+
+
+def _shifted(images: Tensor, shifts: Sequence[Sequence[int]]) -> Tensor:
+    """Shift each image by rows and columns. Pixels that leave it are lost."""
+    moved = [F.pad(each, (right, -right, down, -down)) for each, (down, right) in zip(images, shifts, strict=True)]
+    return torch.stack(moved)
+
+
 def _net_and_batches() -> tuple[Net, Optimizer, list[tuple[Tensor, Tensor]]]:
     """Return an untrained network, its optimizer, and 60 batches of 32 training digits."""
     train_set = _digits()[0]
@@ -66,39 +87,83 @@ def normalized(function: Function) -> str:
     return f"On {_named(_digits()[0], 'training')}, {spread}."
 
 
-def shifted(function: Function) -> str:
-    test_set, (_, labels) = _digits()[1], _predictions()
-    with torch.no_grad():
-        predicted = load_checkpoint()[0](normalize(function(test_set.data[:1000], 4, 4)[:, None])).argmax(dim=1)
-    right = int((predicted == labels[:1000]).sum())
-    return (
-        f"The pretrained network gets {right:,} of 1,000 test digits right after you shift them by 4 pixels each way."
-    )
+def shifted(function: Function) -> Shown:
+    test_set, labels = _digits()[1], _digits()[1].targets[:1000]
+    images = function(test_set.data[:1000], 4, 4)
+    predicted = _predicted(images)
+    right, wrong = int((predicted == labels).sum()), (predicted != labels).nonzero().flatten()[:6]
+    captions = [f"{labels[n]}, predicted {predicted[n]}" for n in wrong]
+    figure = image_grid(images[wrong], captions, "Wrong predictions after your shift", test_set.name)
+    return f"After your shift by 4 pixels each way, the pretrained network gets {right:,} of 1,000 right.", figure
 
 
-def nearest_mean(function: Function) -> str:
+def nearest_mean(function: Function) -> Shown:
     train_set, test_set = _digits()
     means = torch.stack([train_set.data[train_set.targets == digit].float().mean(dim=0) for digit in range(10)])
     predicted = torch.cat([function(images.float() / 255, means / 255) for images in test_set.data.split(500)])
     accuracy = 100 * (predicted == test_set.targets).double().mean()
-    return f"Your code gets {accuracy:.2f}% of {_named(test_set)} right."
+    wrong = (predicted != test_set.targets).nonzero().flatten()[:6]
+    captions = [f"label {test_set.targets[n]}" for n in wrong] + [f"mean of the {predicted[n]}s" for n in wrong]
+    images = [*test_set.data[wrong], *means[predicted[wrong]]]
+    figure = image_grid(images, captions, "Mistakes, and the nearest mean images", test_set.name)
+    return f"Your code gets {accuracy:.2f}% of {_named(test_set)} right.", figure
 
 
 def negative_log_likelihood(function: Function) -> str:
     return f"For the pretrained network, it is {float(function(*_predictions())):.4f} nats on {_named(_digits()[1])}."
 
 
-def convolved(function: Function) -> str:
-    image = normalize(_digits()[1].data[0])
-    largest = float(function(image, torch.tensor([[-1.0] * 3, [0.0] * 3, [1.0] * 3])).max())
-    return f"On the first test digit, the filter of 02 that finds upper edges has a largest value of {largest:.2f}."
+def convolved(function: Function) -> Shown:
+    test_set = _digits()[1]
+    image, upper = normalize(test_set.data[0]), torch.tensor([[-1.0] * 3, [0.0] * 3, [1.0] * 3])
+    first, second = load_checkpoint()[0].conv1.weight[:2, 0].detach()
+    maps = [function(image, weights) for weights in (upper, upper.T, first, second)]
+    captions = ["a digit", "upper edges", "left edges", "conv1, filter 1", "conv1, filter 2"]
+    title, largest = "Your feature maps: orange is positive", float(maps[0].max())
+    figure = image_grid([image, *maps], captions, title, test_set.name, columns=5, signed=True)
+    return f"On the first test digit, the filter that finds upper edges has a largest value of {largest:.2f}.", figure
 
 
-def training_step(function: Function) -> str:
+def linear(function: Function) -> Shown:
+    train_set, test_set = _digits()
+    seed_everything(1)
+    layer = function(784, 10)
+    optimizer = SGD(layer.parameters(), lr=0.1, weight_decay=0.02)
+    for n in torch.randint(0, len(train_set), (400, 128)):
+        optimizer.zero_grad()
+        F.cross_entropy(layer(train_set.data[n].flatten(1) / 255), train_set.targets[n]).backward()
+        optimizer.step()
+    correct = layer(test_set.data.flatten(1) / 255).argmax(dim=1) == test_set.targets
+    captions = [f"weights of the {digit}" for digit in range(10)]
+    title = "Your weights: orange adds, purple subtracts"
+    figure = image_grid(layer.weight.view(10, 28, 28), captions, title, test_set.name, columns=5, signed=True)
+    accuracy = f"{100 * correct.double().mean():.1f}% of {_named(test_set)}"
+    return f"A network of only your layer, trained for 400 steps, gets {accuracy} right.", figure
+
+
+@torch.no_grad()
+def net(function: Function) -> Shown:
+    test_set, model, outputs = _digits()[1], function(), []
+    model.load_state_dict(load_checkpoint()[0].state_dict())
+    predicted = model(normalize(test_set.data[:1000, None])).argmax(dim=1)
+    right = int((predicted == test_set.targets[:1000]).sum())
+    for layer in (model.conv2, model.conv3, model.conv4, model.fc1):
+        layer.register_forward_pre_hook(lambda layer, inputs: outputs.append(inputs[0][0]))
+    model(normalize(test_set.data[:1, None]))
+    maps = [each[each.amax(dim=(1, 2)).argmax()] for each in (*outputs[:3], outputs[3].view(256, 4, 4))]
+    captions = ["a digit", *(f"after conv{n}\n{len(each)} × {len(each)}" for n, each in enumerate(maps, 1))]
+    title = "The strongest feature maps of your network"
+    figure = image_grid([test_set.data[0], *maps], captions, title, test_set.name, columns=5)
+    return f"With the pretrained weights, your network gets {right:,} of 1,000 test digits right.", figure
+
+
+def training_step(function: Function) -> Shown:
     model, optimizer, batches = _net_and_batches()
     losses = [function(model, optimizer, *batch) for batch in batches]
     after = sum(losses[-10:]) / 10
-    return f"60 of your steps on real digits lower the loss of Net from {losses[0]:.2f} to {after:.2f}."
+    line = {"loss": (range(1, len(losses) + 1), [float(loss) for loss in losses])}
+    figure = line_plot(line, "Your training steps on real digits", "step", "loss (nats)", _digits()[0].name)
+    return f"60 of your steps on real digits lower the loss of Net from {losses[0]:.2f} to {after:.2f}.", figure
 
 
 def gradient_by_trying(function: Function) -> str:
@@ -128,35 +193,54 @@ def receptive_field(function: Function) -> str:
     return f"A value of the last feature map of Net depends on {width} × {width} pixels."
 
 
-def confusion(function: Function) -> str:
-    log_probs, labels = _predictions()
+def confusion(function: Function) -> Shown:
+    (log_probs, labels), name = _predictions(), _digits()[1].name
     counts = function(labels, log_probs.argmax(dim=1))
+    pairs = torch.arange(100).repeat_interleave(counts.flatten())
     counts.fill_diagonal_(0)
     label, predicted = divmod(int(counts.argmax()), 10)
     often = f"{int(counts.max())} times, a {label} predicted as a {predicted}"
-    return f"The most common mistake of the pretrained network on {_named(_digits()[1])}: {often}."
+    said = f"The most common mistake of the pretrained network on {_named(_digits()[1])}: {often}."
+    return said, confusion_matrix(pairs // 10, pairs % 10, name)
 
 
-def threshold(function: Function) -> str:
+def threshold(function: Function) -> Shown:
     confidence, correct = _confident()
-    lowest = float(function(confidence, correct, 0.999))
-    refused = int((confidence < lowest).sum())
-    return (
-        f"The pretrained network is 99.9% correct if it says “not sure” below {100 * lowest:.1f}%: {refused:,} digits."
+    wanted = [0.997 + n / 10_000 for n in range(31)]
+    rejected = [100 * float((confidence < function(confidence, correct, each)).double().mean()) for each in wanted]
+    title, xlabel = "How many predictions your threshold rejects", "accuracy of the accepted predictions (%)"
+    line = {"not sure": ([100 * each for each in wanted], rejected)}
+    figure = line_plot(line, title, xlabel, "not sure (%)", _digits()[1].name)
+    lowest = 100 * float(function(confidence, correct, 0.999))
+    return f"The pretrained network is 99.9% correct if it says “not sure” below {lowest:.1f}% confidence.", figure
+
+
+def shift_to_center(function: Function) -> Shown:
+    test_set, labels = _digits()[1], _digits()[1].targets[:500]
+    shifts = torch.randint(-6, 7, (500, 2), generator=torch.Generator().manual_seed(1)).tolist()
+    moved = _shifted(test_set.data[:500], shifts)
+    back = _shifted(moved, [function(image) for image in moved.float()])
+    before, after = (int((_predicted(images) == labels).sum()) for images in (moved, back))
+    captions = ["at random"] * 6 + ["yours"] * 6
+    figure = image_grid(
+        [*moved[:6], *back[:6]], captions, "Digits after a random shift, and after yours", test_set.name
     )
+    return f"Of 500 randomly shifted test digits, the network gets {before} right, and {after} with your code.", figure
 
 
-def shift_to_center(function: Function) -> str:
-    images = _digits()[1].data.float()
-    there = sum(tuple(function(image)) == (0, 0) for image in images[:1000])
-    return f"Of 1,000 test digits, {there:,} need no shift."
-
-
-def occlusion(function: Function) -> str:
-    image, label = _digits()[1].data[0], int(_digits()[1].targets[0])
-    falls = function(load_checkpoint()[0], normalize(image)[None, None], label, 5)
-    row, column = divmod(int(falls.argmax()), 28)
-    return f"For the first test digit, a {label}, the square at row {row} and column {column} matters most."
+def occlusion(function: Function) -> Shown:
+    test_set, model = _digits()[1], load_checkpoint()[0]
+    images, labels = test_set.data[:3], test_set.targets[:3].tolist()
+    falls = [function(model, normalize(each)[None, None], label, 5) for each, label in zip(images, labels, strict=True)]
+    row, column = divmod(int(falls[0].argmax()), 28)
+    pairs = [each for pair in zip(images, falls, strict=True) for each in pair]
+    captions = [caption for label in labels for caption in (f"label {label}", "your heat map")]
+    title = "Your heat maps: orange matters most"
+    figure = image_grid(pairs, captions, title, test_set.name, signed=True)
+    return (
+        f"For the first test digit, label {labels[0]}, the square at row {row} and column {column} matters most.",
+        figure,
+    )
 
 
 def neighbors_vote(function: Function) -> str:
@@ -208,19 +292,21 @@ def smoothed_loss(function: Function) -> str:
     )
 
 
-def learning_rate(function: Function) -> str:
-    rates = [1000 * function(step, 468, 0.03) for step in (0, 93, 234, 467)]
-    shown = ", ".join(f"{rate:.2f}" for rate in rates)
-    return f"In an epoch of fast on MNIST, steps 1, 94, 235, and 468 have {shown} thousandths."
+def learning_rate(function: Function) -> Shown:
+    rates = [float(function(step, 468, 0.03)) for step in range(469)]
+    shown = ", ".join(f"{1000 * rates[step]:.2f}" for step in (0, 93, 234, 467))
+    figure = line_plot({"yours": (range(469), rates)}, "Your schedule", "step", "learning rate", None)
+    return f"In an epoch of fast on MNIST, steps 1, 94, 235, and 468 have {shown} thousandths.", figure
 
 
-def orthogonalized(function: Function) -> str:
+def orthogonalized(function: Function) -> Shown:
     matrix = load_checkpoint()[0].fc2.weight.detach()[:, :10]
-    values = torch.linalg.svdvals(matrix)
-    return (
-        f"For a 10 × 10 part of fc2, it replaces singular values from {values[-1]:.2f} to {values[0]:.2f} by "
-        f"{torch.linalg.svdvals(function(matrix)).mean():.2f}."
-    )
+    found, values = function(matrix), torch.linalg.svdvals(matrix)
+    images = [matrix, matrix @ matrix.T, found, found @ found.T]
+    captions = ["part of fc2", "times its transpose", "yours", "times its transpose"]
+    figure = image_grid(images, captions, "The rows of your matrix are orthogonal", None, columns=4, signed=True)
+    ends = f"from {values[-1]:.2f} to {values[0]:.2f} by {torch.linalg.svdvals(found).mean():.2f}"
+    return f"For a 10 × 10 part of fc2, it replaces singular values {ends}.", figure
 
 
 def half_width(function: Function) -> str:

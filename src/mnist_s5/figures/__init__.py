@@ -6,16 +6,23 @@ from collections.abc import Callable, Sized
 from functools import wraps
 from html import escape
 from typing import Any, ParamSpec
+from uuid import uuid4
 
 from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
+from torch import Tensor
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"  # Okabe-Ito blue and vermilion, and a gray legible on white
 WIDE, TALL = (6.6, 2.9), (6.6, 5.0)  # inches
 PIXELS = 110  # per inch, where a figure is displayed. Its file has twice as many, for screens with small pixels.
 SMALL = 9  # font size in points: as large as the text around a figure
 STYLE: list[Any] = ["default", {"text.parse_math": False}]  # the name of a file may contain two $
+OUTLINED = [Stroke(linewidth=3, foreground="white"), Normal()]  # text that stays legible on lines and dots
 
 P = ParamSpec("P")
 
@@ -30,17 +37,31 @@ class AltTextFigure(Figure):
         with style.context(STYLE):
             super().savefig(*args, **options)
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
+    def to_display(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the figure as a PNG with its alt text, and the metadata, as IPython's `display` takes them."""
         full, png = io.BytesIO(), io.BytesIO()
         self.savefig(full, format="png")
         Image.open(full).convert("RGB").quantize(256).save(png, "png", optimize=True)  # a third of the size
         data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": self.alt}
         width, height = (int.from_bytes(png.getvalue()[at : at + 4]) // 2 for at in (16, 20))  # in a PNG's header
-        display(data, raw=True, metadata={"image/png": {"alt": self.alt, "width": width, "height": height}})
+        return data, {"image/png": {"alt": self.alt, "width": width, "height": height}}
+
+    def display(self, place: str, *, update: bool = False) -> None:
+        """Display the figure and its alt text in a notebook, at a place where others can be displayed later.
+
+        Args:
+            place: Name of the place.
+            update: Whether to replace what is there.
+        """
+        from IPython.display import display
+
+        data, metadata = self.to_display()
+        display(data, raw=True, metadata=metadata, display_id=place, update=update)
         words = f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"
-        display({"text/html": words}, raw=True)
+        display({"text/html": words}, raw=True, display_id=f"{place}-words", update=update)
+
+    def _ipython_display_(self) -> None:
+        self.display(uuid4().hex)
 
 
 def check_not_empty(what: str, *values: Sized) -> None:
@@ -59,11 +80,18 @@ def new_figure(title: str, alt: str, dataset: str | None, size: tuple[float, flo
         size: Width and height in inches.
     """
     if dataset not in (None, "mnist"):
-        title += f" · {'embedded sample' if dataset == 'sample' else f'{dataset} digits'}, not full MNIST"
+        which = f"{'embedded sample' if dataset == 'sample' else f'{dataset} digits'}, not full MNIST"
+        title += f" · {which}" if len(title) + len(which) < 77 else f"\n{which}"  # as wide as the figure
     figure = AltTextFigure(figsize=size, dpi=2 * PIXELS, layout="constrained", facecolor="white")
     figure.suptitle(title, fontsize=11)
-    figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}"
+    figure.alt = f"{title}{'' if title.endswith('?') else '.'} {alt}".replace("\n", " · ")
     return figure
+
+
+def place_image(axes: Axes, image: Tensor, xy: tuple[float, float], zoom: float, **options: Any) -> None:
+    """Draw an image, uint8 [H, W], at a point. A pixel is `zoom` points wide. See AnnotationBbox for the options."""
+    box = OffsetImage(image.numpy(), zoom=zoom, cmap="gray", norm=Normalize(0, 255))
+    axes.add_artist(AnnotationBbox(box, xy, pad=0, annotation_clip=False, **options))
 
 
 def in_default_style(draw: Callable[P, AltTextFigure]) -> Callable[P, AltTextFigure]:

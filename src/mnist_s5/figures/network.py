@@ -1,19 +1,19 @@
 """Describe a network: torchinfo's summary, a table of its layers, and a drawing."""
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from matplotlib.colors import to_rgba
-from matplotlib.patches import Polygon
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchinfo import ModelStatistics, summary
 
-from . import BLUE, GRAY, ORANGE, SMALL, WIDE, AltTextFigure, in_default_style, new_figure
+from ..data.digits import normalize
+from . import GRAY, ORANGE, SMALL, WIDE, AltTextFigure, in_default_style, new_figure
 
 
 class Layer(NamedTuple):
@@ -57,7 +57,12 @@ def layer_table(model: nn.Module) -> list[Layer]:
     Raises:
         ValueError: If the forward pass cannot be traced, or takes anything other than one batch of images.
     """
-    images = torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    return _record(model, torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0))).table
+
+
+def _record(model: nn.Module, images: Tensor) -> "_Recorder":
+    """Pass images through the network, and return what was recorded."""
+    images = images.requires_grad_()
     try:
         with _eval_mode(model), torch.enable_grad():
             recorder = _Recorder(fx.symbolic_trace(model), images)
@@ -65,7 +70,7 @@ def layer_table(model: nn.Module) -> list[Layer]:
     except Exception as error:  # a forward pass can raise anything
         why = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"layer_table cannot trace {type(model).__name__} ({why}). Use model_summary.") from error
-    return recorder.table
+    return recorder
 
 
 class _Recorder(fx.Interpreter):
@@ -75,6 +80,7 @@ class _Recorder(fx.Interpreter):
         super().__init__(traced)
         self.images, self.field = images, 1
         self.table: list[Layer] = []
+        self.outputs: list[Tensor] = []  # of each row
         self.new: dict[str, nn.Parameter] = {}  # parameters since the last row, each counted once
         self.counted: set[nn.Parameter] = set()
 
@@ -93,6 +99,7 @@ class _Recorder(fx.Interpreter):
                 name = str(n.target) if n.op == "call_module" else re.sub(r"_\d+$", "", n.name)
                 size, multiply_adds = sum(map(Tensor.numel, parameters)), counter.get_total_flops() // (2 * len(output))
                 self.table.append(Layer(name, tuple(shape), size, multiply_adds, self.field))
+                self.outputs.append(output.detach().cpu())
             self.counted, self.new = self.counted | parameters, {}
         return output
 
@@ -106,35 +113,44 @@ def _receptive_field(output: Tensor, images: Tensor) -> int:
 
 
 @in_default_style
-def architecture(model: nn.Module) -> AltTextFigure:
-    """Draw the network: feature maps as boxes, vectors as bars, and below them their sizes and parameters.
+def architecture(model: nn.Module, image: Tensor) -> AltTextFigure:
+    """Draw the network: after each layer, the four feature maps of a digit with the most contrast, or a vector.
 
-    A box is as high and deep as its maps, and its width grows with their number.
+    Below each are the shape of the output and the number of parameters.
+
+    Args:
+        model: The network.
+        image: The digit, uint8 [28, 28].
     """
-    table = [Layer("digit", (1, 28, 28), 0, 0, 1), *layer_table(model)]
+    recorded = _record(model, normalize(image.cpu())[None, None])
+    table = [Layer("digit", (1, 28, 28), 0, 0, 1), *recorded.table]
+    outputs = [image.cpu()[None].float(), *(output[0].clamp(min=0) for output in recorded.outputs)]  # after a ReLU
+    outputs[-1] = recorded.outputs[-1][0]  # the scores, which may be negative
     told = "; ".join(f"{step.layer}: {'×'.join(map(str, step.output))}" for step in table)
     total = sum(parameter.numel() for parameter in model.parameters())
-    figure = new_figure(f"The network: the shape of each output, and {total:,} parameters", told, None, (WIDE[0], 3.1))
-    axes, end = figure.subplots(), 0.0
-    for index, step in enumerate(table):
-        x, color = 17 * index, BLUE if step.parameters else GRAY  # in pixels of the digit
-        maps = len(step.output) == 3
-        height = step.output[1] if maps else 2.4 * math.log2(step.output[0])
-        width, depth = (0.6 * step.output[0] ** 0.5, 0.28 * height) if maps else (1.0, 0.0)
-        left, right, low, high = x - width / 2, x + width / 2, -height / 2, height / 2
-        front = [(left, low), (right, low), (right, high), (left, high)]
-        top = [(left, high), (right, high), (right + depth, high + depth), (left + depth, high + depth)]
-        side = [(right, low), (right, high), (right + depth, high + depth), (right + depth, low + depth)]
-        for face, alpha in ((front, 0.5), (top, 0.2), (side, 0.35)):
-            axes.add_patch(Polygon(face, facecolor=to_rgba(color, alpha), edgecolor=color))
-        if index:
-            axes.annotate("", (left - 0.5, 0), (end, 0), arrowprops={"arrowstyle": "->"})
-        end = right + depth + 0.5
-        size = f"{step.output[0]} ×\n{step.output[1]} × {step.output[2]}" if maps else f"{step.output[0]}"
-        axes.text(x, 26, step.layer.replace("_", "\n"), ha="center", va="bottom", fontsize=SMALL)
-        axes.text(x, -18, size, ha="center", va="top", fontsize=SMALL)
+    figure = new_figure(f"The network: the shape of each output, and {total:,} parameters", told, None, (WIDE[0], 4.0))
+    axes = figure.subplots()
+    for x, (step, output) in enumerate(zip(table, outputs, strict=True)):
+        _draw_outputs(axes, output, x)
+        shape = "×".join(map(str, step.output)).replace("×", " ×\n", 1)
         style: dict[str, Any] = {"color": ORANGE, "weight": "bold"} if step.parameters > total / 4 else {}
-        axes.text(x, -29, f"{step.parameters:,}" if step.parameters else "–", ha="center", fontsize=SMALL, **style)
-    axes.set(xlim=(-8, 17 * len(table) - 9), ylim=(-31, 33), aspect="equal")
+        centered: dict[str, Any] = {"ha": "center", "fontsize": SMALL}
+        axes.text(x, 0.1, step.layer.replace("_", "\n"), va="bottom", **centered)
+        axes.text(x, -4.1, shape, va="top", **centered)
+        axes.text(x, -4.95, f"{step.parameters:,}" if step.parameters else "–", va="top", **centered | style)
+    for y, name in ((-4.1, "shape:"), (-4.95, "parameters:")):
+        axes.text(-0.6, y, name, ha="right", va="top", fontsize=SMALL)
+    axes.set(xlim=(-1.5, len(table) - 0.4), ylim=(-5.3, 0.7), aspect="equal")
     axes.axis("off")
     return figure
+
+
+def _draw_outputs(axes: Axes, output: Tensor, x: int) -> None:
+    """Draw up to four feature maps, [channels, H, W], below each other, or a vector as a bar."""
+    if output.dim() == 1:
+        axes.imshow(output[:, None], cmap="gray", extent=(x - 0.1, x + 0.1, -4, 0))
+        axes.add_patch(Rectangle((x - 0.1, -4), 0.2, 4, fill=False, color=GRAY, linewidth=0.8))  # a value may be white
+        return
+    strongest = output.flatten(1).std(dim=1, correction=0).topk(min(4, len(output))).indices.tolist()
+    for y, channel in enumerate(strongest):
+        axes.imshow(output[channel], cmap="gray", extent=(x - 0.46, x + 0.46, -y - 0.96, -y - 0.04))

@@ -165,6 +165,7 @@ def fit(
     resume: bool = True,
     network: Network = Net,
     evaluate_at: Sequence[float] = (),
+    on_evaluation: Callable[[nn.Module, History], object] = lambda model, history: None,
     progress: bool | None = None,
 ) -> tuple[nn.Module, History]:
     """Train a network with a recipe, and evaluate it on the test set at least after each epoch (for plotting only).
@@ -187,6 +188,8 @@ def fit(
             [N, 1, 28, 28], to log-probabilities, [N, 10]. With a folder, it is built once more, to identify it.
         evaluate_at: Fractions of the run after which to evaluate, besides after each epoch. Evaluations do not change
             the weights, and the recorded seconds do not include them.
+        on_evaluation: Called after each evaluation with the model, in eval mode, and the history so far. It must leave
+            the model and torch's random numbers as they are.
         progress: See `train`. Each evaluation prints a line, in any case.
 
     Returns:
@@ -211,8 +214,7 @@ def fit(
     options: dict[str, Any] = {"scheduler": scheduler, "dtype": recipe.dtype(device), "progress": progress}
     for epoch in range(math.ceil(history[-1].epoch) if history else 0, math.ceil(total_steps / per_epoch)):
         seed_everything(seed, epoch)
-        train_loader.epoch = epoch  # type: ignore[union-attr]  # torch's DataLoader does not use it
-        batches = iter(train_loader)
+        train_loader.epoch, batches = epoch, iter(train_loader)  # type: ignore[union-attr]  # lazy
         for start, stop in (span for span in spans if span[0] // per_epoch == epoch):
             learning_rate, began = scheduler.get_last_lr()[0], time.perf_counter()
             try:
@@ -220,11 +222,11 @@ def fit(
                 seconds = time.perf_counter() - began
                 tested = test(model, device, test_loader, progress=progress)
             except FloatingPointError as error:
-                earlier = start % per_epoch
-                place = f"Recipe {recipe.name}, epoch {epoch + 1}" + f" after step {earlier}" * (earlier > 0)
-                raise FloatingPointError(f"{place}, {str(error)[:1].lower()}{str(error)[1:]}") from None
+                part = f"epoch {epoch + 1}, steps {start % per_epoch + 1} to {stop - epoch * per_epoch}"
+                raise FloatingPointError(f"Recipe {recipe.name}, {part}. In this part, {error}") from None
             history.append(Evaluation(stop / per_epoch, float(learning_rate), *trained, *tested, seconds))
             print(f"epoch {history[-1].epoch:5.2f} of {total_steps / per_epoch:.2f}  {history[-1]}", flush=True)
+            on_evaluation(model, history)
         if run:
             run.save(history)
     if run:

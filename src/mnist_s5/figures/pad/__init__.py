@@ -1,1 +1,0 @@
-"""The drawing pad: its widget in Python, and what the browser runs in JavaScript."""
